@@ -1,0 +1,19 @@
+"""What every rule answers: keep or drop, with the value that was measured and the bound it was held against."""
+
+from typing import NamedTuple
+
+
+class Verdict(NamedTuple):
+    keep: bool
+    value: float | str
+    bound: str
+
+
+def within(value: float, *, min: float | None = None, max: float | None = None) -> Verdict:
+    """Keeps `value` if it lies in [min, max]; the bound that was broken, or else the whole range, is named."""
+    if min is not None and value < min:
+        return Verdict(False, value, f"at least {min:g}")
+    if max is not None and value > max:
+        return Verdict(False, value, f"at most {max:g}")
+    ends = [f"at least {min:g}"] * (min is not None) + [f"at most {max:g}"] * (max is not None)
+    return Verdict(True, value, " and ".join(ends))
