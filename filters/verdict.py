@@ -15,5 +15,6 @@ def within(value: float, *, min: float | None = None, max: float | None = None) 
         return Verdict(False, value, f"at least {min:g}")
     if max is not None and value > max:
         return Verdict(False, value, f"at most {max:g}")
-    ends = [f"at least {min:g}"] * (min is not None) + [f"at most {max:g}"] * (max is not None)
-    return Verdict(True, value, " and ".join(ends))
+    lower = "" if min is None else f"at least {min:g}"
+    upper = "" if max is None else f"at most {max:g}"
+    return Verdict(True, value, " and ".join(filter(None, (lower, upper))))

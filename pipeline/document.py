@@ -1,6 +1,6 @@
 """A page as text and image nodes in DOM order, and the one Arrow schema in which stages hand it on."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -66,12 +66,16 @@ class Document:
 
     @property
     def texts(self) -> list[str]:
-        return [node.text for node in self.nodes if node.text is not None]
+        """Without those that only mark the end of a document."""
+        return [node.text for node in self.nodes if node.text is not None and node.text != END_OF_DOCUMENT]
 
     @property
     def images(self) -> list[Image]:
         return [node.image for node in self.nodes if node.image is not None]
 
+
+# `dataclasses.asdict` copies every value deeply, which costs more than the rules do.
+_FIELDS = {kind: [f.name for f in fields(kind)] for kind in (Document, Image, Signal)}
 
 IMAGE_TYPE = pa.struct(
     [
@@ -99,14 +103,28 @@ SCHEMA = pa.schema(
 )
 
 
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a text node: what stands between blank lines."""
+    return text.split("\n\n")
+
+
 def to_row(document: Document) -> dict[str, Any]:
     """The document as one row of `SCHEMA`."""
-    return asdict(document)
+    row = {name: getattr(document, name) for name in _FIELDS[Document]}
+    row["nodes"] = [
+        {"position": node.position, "text": node.text, "image": node.image and _flat(node.image)} for node in document.nodes
+    ]
+    row["signals"] = [_flat(signal) for signal in document.signals]
+    return row
+
+
+def _flat(value: Image | Signal) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
 def from_row(row: dict[str, Any]) -> Document:
     """The inverse of `to_row`; columns that are no field of `Document` are ignored."""
-    values = {f.name: row[f.name] for f in fields(Document)}
+    values = {name: row[name] for name in _FIELDS[Document]}
     values["nodes"] = [
         Node(node["position"], node["text"], Image(**node["image"]) if node["image"] is not None else None)
         for node in row["nodes"]

@@ -1,0 +1,169 @@
+"""The command `carnac`: words from the shell in, an exit status out (0 well, 1 something failed, 2 a user's error)."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import config
+from pipeline.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = parsed.command(parsed)
+    except UserError as error:
+        print(f"carnac: {error}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        print("carnac: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="carnac", description="Web crawls into interleaved image-text corpora, and IDEFICS trained on them."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sample = commands.add_parser("sample", help="write the sample crawl, the same bytes each time")
+    sample.add_argument("folder", metavar="DIR")
+    sample.add_argument("--check", metavar="CONFIG", help="instead: compare a run over it with its table of fates")
+    sample.set_defaults(command=_sample)
+
+    run = commands.add_parser("run", help="run the flow; goes on where it was left")
+    run.add_argument("config", metavar="CONFIG")
+    run.set_defaults(command=_run)
+
+    status = commands.add_parser("status", help="the funnel: rows in, rows out, drops by reason, seconds, size")
+    status.add_argument("config", metavar="CONFIG")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(command=_status)
+
+    extract = commands.add_parser("extract", help="WARC, ARC or HTML files into one JSON line a document, before any rule")
+    extract.add_argument("paths", nargs="+", metavar="PATH")
+    extract.set_defaults(command=_extract)
+
+    explain = commands.add_parser("explain", help="all that happened to a page: rule, value and bound of every drop")
+    explain.add_argument("config", metavar="CONFIG")
+    explain.add_argument("url", metavar="URL")
+    explain.set_defaults(command=_explain)
+
+    train = commands.add_parser("train", help="train IDEFICS on finished shards")
+    train.add_argument("config", metavar="CONFIG")
+    train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
+    train.set_defaults(command=_train)
+
+    for command in (run, status, explain, train):
+        command.add_argument(
+            "--set", action="append", default=[], metavar="a.b=c", help="a value of the configuration for this call"
+        )
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipeline.card import write_card
+    from pipeline.export import publish
+    from pipeline.flow import flow
+    from pipeline.report import funnel, print_funnel
+    from pipeline.run import Run
+
+    settings = config.load(arguments.config, arguments.set)
+    corpus = Path(settings.output) / "corpus"
+    with Run(settings, arguments.config) as run:
+        try:
+            shards = flow(run)
+        except UserError as error:
+            error.status = 1 if run.done else error.status
+            raise
+        files = publish(shards, corpus, list(settings.export.forms))
+    summaries = funnel(run.folder)
+    write_card(corpus, settings, files, summaries, shards)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    print_funnel(summaries, console)
+    if not run.done:
+        print("\nNothing to do: every shard of every stage is done as configured.")
+    print()
+    for form, splits in files.items():
+        for split, paths in splits.items():
+            print(f"{form + ', ' + split:<20} {len(paths)} shards in {paths[0].parent}")
+    print(f"{'card':<20} {corpus / 'README.md'}" if files else "No document is left: the table says where they went.")
+    for receipt in run.failures:
+        print(f"failed: {receipt.stage}, shard {receipt.shard}: {receipt.error}", file=sys.stderr)
+    if run.failures:
+        print(f"{len(run.failures)} shards failed; the same command tries them again", file=sys.stderr)
+    return 1 if run.failures else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipeline.report import as_json, funnel, print_funnel
+
+    settings = config.load(arguments.config, arguments.set)
+    summaries = funnel(Path(settings.output))
+    if arguments.json:
+        print(json.dumps(as_json(summaries), indent=1))
+    else:
+        print_funnel(summaries, Console(width=None if sys.stdout.isatty() else 120))
+        for summary in summaries:
+            for error in summary.errors:
+                print(f"failed: {summary.stage}, {error}", file=sys.stderr)
+    return 1 if any(summary.failed for summary in summaries) else 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from pipeline.report import explain
+
+    settings = config.load(arguments.config, arguments.set)
+    for line in explain(Path(settings.output), arguments.url):
+        print(line)
+    return 0
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from pipeline.documents import documents_of
+    from pipeline.export import to_published
+
+    settings = config.Extract()
+    for path in arguments.paths:
+        for document in documents_of(path, settings):
+            row = to_published(document, None)
+            row["metadata"] = json.loads(row["metadata"])
+            row["general_metadata"] = json.loads(row["general_metadata"])
+            fields = ("texts", "images", "metadata", "general_metadata")
+            print(json.dumps({"url": document.url} | {field: row[field] for field in fields}, ensure_ascii=False))
+    return 0
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    if arguments.check:
+        from pipeline.sample.check import check
+
+        return check(Path(arguments.folder), Path(config.load(arguments.check).output))
+    from pipeline.sample import write
+
+    print(write(Path(arguments.folder)))
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    try:
+        from pipeline.training import config as training, loop
+    except ModuleNotFoundError as error:
+        raise UserError(f'training needs {error.name}, which is not installed: pip install "carnac[train]"') from None
+    settings = training.load(arguments.config, arguments.set)
+    if arguments.dry_run:
+        print(loop.plan(settings))
+    else:
+        print(f"model: {loop.train(settings)}")
+    return 0

@@ -1,0 +1,110 @@
+"""WARC file in; its pages as documents and an index of its image records out."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from filters.verdict import Verdict
+from pipeline.document import Document
+from pipeline.errors import UserError
+from pipeline.html.decode import decode
+from pipeline.html.extract import extract
+from pipeline.keys import canonical_url
+from pipeline.signals import page_signals
+from pipeline.warc import UNKNOWN_DATE, Damage, Record, read
+from pipeline.work import Work, key64
+
+if TYPE_CHECKING:
+    from pipeline.config import Extract
+
+# Where the crawl holds an image itself. `warc` is the file's path as the configuration names it.
+RECORDS = pa.schema(
+    [
+        ("url_key", pa.int64()),
+        ("date", pa.int64()),  # seconds since 1970
+        ("warc", pa.string()),
+        ("record_offset", pa.int64()),
+        ("record_length", pa.int64()),
+    ]
+)
+HTML_TYPES = {"text/html", "application/xhtml+xml"}
+IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+
+
+def read_documents(work: Work, settings: "Extract") -> None:
+    """Every HTML response that was answered with 200 becomes a document; images are written down by address."""
+    images = work.table("records", RECORDS)
+    [path] = work.inputs["warc"]
+    for record in read(path):
+        page = _page(record, work.shard, work.rows_in)
+        if isinstance(record, Damage):
+            at = f"byte {record.offset}, {record.length} bytes"
+            work.drop(page, "record", "damage", Verdict(False, record.reason, "a whole record"), at)
+            continue
+        work.units = record.offset + record.length
+        work.count()
+        if record.type not in ("response", "resource"):
+            continue
+        if record.status in (None, 200) and _mime(record).startswith(IMAGE_TYPES):
+            if record.length:  # otherwise no pointer can name it
+                images.write(_image_record(record, path))
+            continue
+        work.rows_in += 1
+        no = fill(page, record, settings)
+        if no is None:
+            work.keep(page)
+        else:
+            work.drop(page, "document", *no)
+
+
+def fill(page: Document, record: Record, settings: "Extract") -> tuple[str, Verdict] | None:
+    """Decodes and extracts the record's body into `page`; or the rule by which the record is no page."""
+    mime = _mime(record)
+    if record.status not in (None, 200):
+        return "http_status", Verdict(False, str(record.status), "200")
+    if mime not in HTML_TYPES:
+        return "not_html", Verdict(False, mime or "no type", "text/html")
+    html = decode(record.body[: settings.max_page], record.content_type)
+    extracted = extract(html, record.url, settings.method)
+    page.nodes, page.signals = extracted.nodes, page_signals(record.headers, extracted.meta)
+    return None if page.nodes else ("no_content", Verdict(False, "no text, no image", "a node"))
+
+
+def documents_of(path: str, settings: "Extract") -> Iterator[Document]:
+    """The documents of a WARC or ARC file, or of one HTML file, as they are before any rule."""
+    if path.lower().endswith((".html", ".htm", ".xhtml")):
+        try:
+            body = Path(path).read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        records: Iterable[Record | Damage] = [
+            Record("resource", Path(path).name, UNKNOWN_DATE, Path(path).name, 0, 0, content_type="text/html", body=body)
+        ]
+    else:
+        records = read(path)
+    for row, record in enumerate(records):
+        page = _page(record, 0, row)
+        if isinstance(record, Record) and record.type in ("response", "resource") and fill(page, record, settings) is None:
+            yield page
+
+
+def _mime(record: Record) -> str:
+    return record.content_type.partition(";")[0].strip().lower()
+
+
+def _page(record: Record | Damage, shard: int, row: int) -> Document:
+    if isinstance(record, Damage):
+        return Document(shard, row, "", "", record.offset, record.length, UNKNOWN_DATE, [])
+    return Document(shard, row, record.url, record.filename, record.offset, record.length, record.date, [])
+
+
+def _image_record(record: Record, path: str) -> dict[str, Any]:
+    return {
+        "url_key": key64(canonical_url(record.url)),
+        "date": int(record.date.timestamp()),
+        "warc": path,
+        "record_offset": record.offset,
+        "record_length": record.length,
+    }

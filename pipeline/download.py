@@ -1,0 +1,270 @@
+"""Image addresses in, one attempt each out: the bytes as the web serves them, or a typed reason why there are none.
+
+img2dataset downloads, in a process of its own with many threads. By itself it reads without bound, follows redirects
+into private networks and may hang at its end, so that process fetches through `pipeline.fetch` alone, writes each
+attempt down as it ends, and is killed with its group at the deadline; what was written by then is kept.
+"""
+
+import collections
+import importlib.util
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import urllib.response
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from email.message import Message
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+
+from pipeline.config import Download
+from pipeline.consent import refusal
+from pipeline.errors import UserError
+from pipeline.fetch import Failure, Fetcher, Reason, requestable
+from pipeline.pixels import sniff
+from pipeline.signals import header_signals
+
+# Asking again brings the same answer. What is not here (time-outs, 5xx, broken connections) may come right.
+SETTLED: frozenset[Reason] = frozenset(get_args(Reason)) - {
+    "crashed", "network_error", "server_error", "timed_out", "too_many_requests",
+}  # fmt: skip
+PAUSE = 1.0  # seconds before a retry, where the server names no wait
+_DISK_FULL = os.EX_IOERR
+
+
+class DownloadSettings(Download):
+    """How images are asked for, and which refusals in an image's own response headers are heeded."""
+
+    signals: list[Literal["x_robots_tag", "meta_robots", "tdm_reservation"]] = ["x_robots_tag", "tdm_reservation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of one address; `detail` is for a reader ("HTTP 404"), `status` for counting."""
+
+    url: str
+    status: Literal["ok"] | Reason
+    data: bytes | None = None
+    detail: str = ""
+
+
+def download(urls: Sequence[str], settings: DownloadSettings, scratch: Path) -> Iterator[Attempt]:
+    """One attempt for each distinct address, in the order of `urls`, after at most `settings.deadline` seconds.
+
+    Bytes are as served, never resized or encoded again; that they begin like an image was checked, that they decode was
+    not. `scratch` is a folder that holds the batch (at most `max_bytes` an address) until the iterator is finished.
+    Raises `UserError` where img2dataset is missing, `OSError` where `scratch` cannot take the images, and
+    `RuntimeError` where the download process failed before its first attempt; later, what it left is "crashed".
+    """
+    if importlib.util.find_spec("img2dataset") is None:
+        raise UserError('images from the web need img2dataset, which is not installed: pip install "carnac[download]"')
+    return _attempts(list(dict.fromkeys(urls)), settings, scratch)
+
+
+def _attempts(urls: list[str], settings: DownloadSettings, scratch: Path) -> Iterator[Attempt]:
+    asked = {url: requestable(url) for url in urls}
+    sent = list(dict.fromkeys(address for address in asked.values() if address is not None))
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="download-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        missing: tuple[Reason, str] = ("timed_out", f"not reached in the {settings.deadline:g} s of the batch")
+        if sent:
+            _write_request(folder, sent, settings)
+            ended = _run(folder, settings.deadline)
+            if ended not in (0, None):
+                last = ((folder / "stderr").read_text(errors="replace").strip().splitlines() or [""])[-1][:200]
+                if ended == _DISK_FULL:
+                    raise OSError(f"the images do not fit into {scratch}: {last}")
+                if not (folder / "attempts").exists():
+                    raise RuntimeError(f"the download process ended with status {ended}: {last}")
+                missing = ("crashed", f"the download process ended with status {ended}: {last}")
+        places = _places(folder / "attempts") if sent else {}
+        for url in urls:
+            address = asked[url]
+            if address is None:
+                yield Attempt(url, "bad_address", None, "no http or https address")
+            elif address not in places:
+                yield Attempt(url, missing[0], None, missing[1])
+            else:
+                status, detail, start, size = places[address]
+                data = None
+                if status == "ok":
+                    with (folder / "attempts").open("rb") as log:
+                        log.seek(start)
+                        data = log.read(size)
+                yield Attempt(url, status, data, detail)
+
+
+def _write_request(folder: Path, addresses: list[str], settings: DownloadSettings) -> None:
+    (folder / "settings.json").write_text(settings.model_dump_json())
+    table = pa.table({"url": addresses})
+    with pa.OSFile(str(folder / "urls.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _run(folder: Path, deadline: float) -> int | None:
+    """The exit status of the download process, or None where the deadline ended it; nothing of it is left behind."""
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    # Importing img2dataset imports albumentations, which would ask the network for a newer version of itself.
+    environment = os.environ | {"PYTHONPATH": path, "NO_ALBUMENTATIONS_UPDATE": "1"}
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.download", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=stderr,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        return process.wait(deadline)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+# The log of attempts: a line of JSON {url, status, detail, size}, then `size` bytes; one after another.
+
+
+class _Log:
+    """What img2dataset calls a sample writer; it appends each attempt at once, so that a kill loses none before it."""
+
+    def __init__(self, shard: int, folder: str, *unused: Any) -> None:
+        self.file = (Path(folder) / "attempts").open("wb")
+
+    def write(self, data: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
+        status, _, detail = ("ok", "", "") if data is not None else str(meta["error_message"]).partition(": ")
+        if status != "ok" and status not in get_args(Reason):
+            status, detail = "network_error", str(meta["error_message"])[:200]
+        size = 0 if data is None else len(data)
+        head = json.dumps({"url": meta["url"], "status": status, "detail": detail, "size": size})
+        try:
+            self.file.write(head.encode() + b"\n" + (data or b""))
+            self.file.flush()
+        except OSError as error:  # img2dataset would print it and go on
+            print(error, file=sys.stderr, flush=True)
+            os._exit(_DISK_FULL)
+
+    def close(self) -> None:
+        # All attempts are written. img2dataset would only end its threads now, where it has been seen to hang.
+        os._exit(0)
+
+
+def _places(log: Path) -> dict[str, tuple[Any, str, int, int]]:
+    """address → (status, detail, first byte, size) of each complete attempt; one that a kill cut short is not there."""
+    places: dict[str, tuple[Any, str, int, int]] = {}
+    if not log.exists():
+        return places
+    end = log.stat().st_size
+    with log.open("rb") as file:
+        while (line := file.readline()).endswith(b"\n"):
+            head = json.loads(line)
+            start = file.tell()
+            if start + head["size"] > end:
+                break
+            places[head["url"]] = (head["status"], head["detail"], start, head["size"])
+            file.seek(head["size"], os.SEEK_CUR)
+    return places
+
+
+# From here on: what runs in the download process.
+
+
+class _Opener:
+    """What urllib.request.urlopen calls in the download process, so that img2dataset has no other way out."""
+
+    def __init__(self, settings: DownloadSettings) -> None:
+        self.settings = settings
+        self.fetcher = Fetcher(
+            user_agent=settings.user_agent,
+            max_bytes=settings.max_bytes,
+            allowed_networks=settings.allowed_networks,
+        )
+        self.inspect = partial(_inspect, heeded=settings.signals)
+        self.settled: dict[str, Failure] = {}
+        self.tries: collections.Counter[str] = collections.Counter()
+
+    def open(
+        self, request: urllib.request.Request, data: None = None, timeout: float = 0
+    ) -> urllib.response.addinfourl:
+        """img2dataset calls again after any failure, at once: a settled one is repeated to it, another one waits."""
+        url = request.full_url
+        if url in self.settled:
+            raise self.settled[url]
+        self.tries[url] += 1
+        try:
+            answer = self.fetcher.get(url, seconds=self.settings.timeout, inspect=self.inspect)
+        except Failure as failure:
+            wait = PAUSE if failure.retry_after is None else failure.retry_after
+            # Who asks for more patience than one try may take is not asked again.
+            if failure.reason in SETTLED or wait > self.settings.timeout:
+                self.settled[url] = failure
+            elif self.tries[url] <= self.settings.retries:
+                time.sleep(wait)
+            raise
+        return urllib.response.addinfourl(io.BytesIO(answer.data), answer.headers, answer.url, answer.status)
+
+
+def _inspect(headers: Message, start: bytes, heeded: Sequence[str]) -> None:
+    """Stops at an answer that may not be used, or is no image, whatever its Content-Type says."""
+    if no := refusal(header_signals((name, str(value)) for name, value in headers.items()), heeded):
+        raise Failure("opted_out", str(no[1].value))
+    if sniff(start) is None:
+        raise Failure("not_an_image", f"begins with {start[:16]!r}")
+
+
+def _child(folder: Path) -> int:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    settings = DownloadSettings.model_validate_json((folder / "settings.json").read_text())
+    urllib.request.install_opener(_Opener(settings))  # type: ignore[arg-type]  # before img2dataset is there to fetch
+    from img2dataset.downloader import Downloader
+    from img2dataset.resizer import Resizer
+
+    with pa.OSFile(str(folder / "urls.arrow")) as source:
+        count = pa.ipc.open_file(source).read_all().num_rows
+    downloader = Downloader(
+        sample_writer_class=_Log,
+        resizer=Resizer(0, "no", False, disable_all_reencoding=True),  # the bytes as they came
+        thread_count=settings.threads,
+        save_caption=False,
+        extract_exif=False,
+        output_folder=str(folder),
+        column_list=["url"],
+        timeout=settings.timeout,
+        number_sample_per_shard=count,
+        oom_shard_count=1,
+        compute_hash=None,
+        verify_hash_type=None,
+        encode_format="jpg",
+        retries=settings.retries,
+        user_agent_token=None,
+        disallowed_header_directives=None,
+    )
+    downloader.download_shard((0, str(folder / "urls.arrow")))  # ends in `_Log.close`
+    return 1
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its child; its end of the pipe closes all the same."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(_child(Path(sys.argv[1])))

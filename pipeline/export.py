@@ -1,0 +1,179 @@
+"""Finished documents and their pixels in; Parquet shards in OBELICS's columns and a dataset card out."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filters.image import rendered_pixels
+from pipeline.document import Document, Image
+from pipeline.work import Work, key64
+
+if TYPE_CHECKING:
+    from pipeline.config import Export
+    from pipeline.run import Stage
+
+SPLITS = ("train", "validation")
+
+
+def groups(documents: "Stage", pixels: "Stage", size: int) -> list[list[int]]:
+    """Neighbouring shards that together make a file of at least `size` bytes; those without a document are passed over."""
+    made: list[list[int]] = [[]]
+    filled = 0
+    for shard, receipt in documents.receipts.items():
+        if not receipt.rows_out:
+            continue
+        if filled >= size:
+            made.append([])
+            filled = 0
+        made[-1].append(shard)
+        filled += receipt.bytes + pixels.receipts[shard].tables["pixels"]["bytes"]
+    return [group for group in made if group]
+
+
+def write_shards(work: Work, settings: "Export") -> None:
+    """Writes a table `<form>-<split>` for each form and split that has a document."""
+    counts: dict[str, Counter[str]] = {}
+    distinct: set[str] = set()
+    pixels = _by_document(work.rows("pixels", "pixels"))
+    nearest: tuple[tuple[int, int], dict[int, bytes]] | None = next(pixels, None)
+    for document in work.documents():
+        # Both run in the order of the crawl; pixels of documents that have gone since are passed over.
+        while nearest is not None and nearest[0] < (document.shard, document.row):
+            nearest = next(pixels, None)
+        assert nearest is not None
+        assert nearest[0] == (document.shard, document.row)
+        split = split_of(document.url, settings.validation)
+        for form in settings.forms:
+            row = to_published(document, nearest[1] if form == "images" else None)
+            size = sum(image.size or 0 for image in document.images) if form == "images" else 0
+            work.table(f"{form}-{split}", schema(form), settings.row_group_size).write(row, size)
+        work.rows_out += 1
+        count = counts.setdefault(split, Counter())
+        count.update(documents=1, images=len(document.images), words=sum(len(text.split()) for text in document.texts))
+        distinct |= {image.sha256 or image.url for image in document.images}
+    work.notes = {"splits": {split: dict(counts[split]) for split in SPLITS if split in counts}}
+
+
+def split_of(url: str, validation: float) -> str:
+    """The split of a document, by a hash of its address, so that it is the same in every run."""
+    return "validation" if key64("split", url) % 10**6 < validation * 10**6 else "train"
+
+
+def _by_document(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[tuple[int, int], dict[int, bytes]]]:
+    current: tuple[int, int] | None = None
+    held: dict[int, bytes] = {}
+    for row in rows:
+        if current != (row["shard"], row["row"]):
+            if current is not None:
+                yield current, held
+            current, held = (row["shard"], row["row"]), {}
+        held[row["position"]] = row["bytes"]
+    if current is not None:
+        yield current, held
+
+
+def schema(form: str) -> Any:
+    """OBELICS's four columns and ours after them, with the metadata by which `datasets` knows an image."""
+    from datasets import Features, Image, List, Value
+
+    features = Features(
+        {
+            "images": List(Image() if form == "images" else Value("string")),
+            "texts": List(Value("string")),
+            "metadata": Value("string"),
+            "general_metadata": Value("string"),
+            "crawl_date": Value("timestamp[s, tz=UTC]"),
+            "language": Value("string"),
+            "language_score": Value("float32"),
+        }
+    )
+    return features.arrow_schema
+
+
+def to_published(document: Document, pixels: dict[int, bytes] | None) -> dict[str, Any]:
+    """One row: `images` and `texts` are parallel, exactly one of both stands at each place. With `pixels` (by position)
+    an image is its bytes and address, without its address alone."""
+    images: list[Any] = []
+    for node in document.nodes:
+        if node.image is None:
+            images.append(None)
+        else:
+            image = node.image.url
+            images.append(image if pixels is None else {"bytes": pixels[node.position], "path": image})
+    metadata = [node.image and _image_metadata(document.url, node.image) for node in document.nodes]
+    general = {
+        "url": document.url,
+        "warc_filename": document.warc_filename,
+        "warc_record_offset": document.warc_record_offset,
+        "warc_record_length": document.warc_record_length,
+    }
+    return {
+        "images": images,
+        "texts": [node.text for node in document.nodes],
+        "metadata": json.dumps(metadata, ensure_ascii=False),
+        "general_metadata": json.dumps(general, ensure_ascii=False),
+        "crawl_date": document.crawl_date,
+        "language": document.language,
+        "language_score": document.language_score,
+    }
+
+
+def _image_metadata(document_url: str, image: Image) -> dict[str, Any]:
+    return {
+        "document_url": document_url,
+        "unformatted_src": image.src,
+        "src": image.url,
+        "formatted_filename": image.filename,
+        "alt_text": image.alt,
+        "rendered_width": _rounded(rendered_pixels(image.rendered_width, image.width)),
+        "rendered_height": _rounded(rendered_pixels(image.rendered_height, image.height)),
+        "original_width": image.width,
+        "original_height": image.height,
+        "format": image.format,
+    }
+
+
+def _rounded(pixels: float | None) -> int | None:
+    return None if pixels is None else round(pixels)
+
+
+def publish(stage: "Stage", corpus: Path, forms: list[str]) -> dict[str, dict[str, list[Path]]]:
+    """Gives the finished files their names in `corpus`: form/split-00000-of-00003.parquet. Files of an earlier state go.
+
+    Returns form → split → files. A file is a second name of the stage's own where the file system allows it.
+    """
+    published: dict[str, dict[str, list[Path]]] = {}
+    wanted: set[Path] = set()
+    for form in forms:
+        for split in SPLITS:
+            table = f"{form}-{split}"
+            sources = [
+                Path(f"{prefixes[0]}.{table}.parquet")
+                for shard, prefixes in stage.prefixes.items()
+                if table in stage.receipts[shard].tables
+            ]
+            for number, source in enumerate(sources):
+                target = corpus / form / f"{split}-{number:05d}-of-{len(sources):05d}.parquet"
+                wanted.add(target)
+                published.setdefault(form, {}).setdefault(split, []).append(target)
+                _second_name(source, target)
+    for stale in set(corpus.glob("*/*.parquet")) - wanted:
+        stale.unlink()
+    return published
+
+
+def _second_name(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.tmp")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(source, aside)
+    except OSError:
+        shutil.copyfile(source, aside)
+    aside.replace(target)

@@ -1,0 +1,54 @@
+"""Documents in; finished ones out: without web-chrome paragraphs, neighbouring texts joined, both text and images."""
+
+from typing import TYPE_CHECKING
+
+from filters.page import text_and_image
+from filters.verdict import Verdict
+from pipeline import rules
+from pipeline.document import END_OF_DOCUMENT, Node, paragraphs
+from pipeline.judge import drop_paragraphs
+from pipeline.work import Work
+
+if TYPE_CHECKING:
+    from pipeline.config import Final
+
+
+def finish(work: Work, settings: "Final") -> None:
+    for_paragraph = rules.load(settings.paragraph, "paragraph")
+    twins = {row["row"]: row for row in work.verdicts("latest_image_set")}
+    for document in work.documents():
+        if twin := twins.get(document.row):
+            verdict = Verdict(False, f"{twin['twin_shard']}:{twin['twin_row']}", "one document of these images")
+            work.drop(document, "document", "latest_image_set", verdict)
+            continue
+        drop_paragraphs(work, document, for_paragraph)
+        document.nodes = joined(document.nodes)
+        if (verdict := text_and_image(document)).keep:
+            work.keep(document)
+        else:
+            work.drop(document, "document", "text_and_image", verdict)
+
+
+def joined(nodes: list[Node]) -> list[Node]:
+    """Texts that stand next to each other become one; marks of a document's end that repeat, or end the page, go."""
+    flat: list[Node] = []
+    marked = False
+    for node in nodes:
+        if node.text is None:
+            flat.append(node)
+            marked = False
+            continue
+        left = []
+        for paragraph in paragraphs(node.text):
+            if paragraph != END_OF_DOCUMENT or not marked:
+                left.append(paragraph)
+            marked = paragraph == END_OF_DOCUMENT
+        if not left:
+            continue
+        if flat and flat[-1].text is not None:
+            left.insert(0, flat.pop().text or "")
+        flat.append(Node(node.position, "\n\n".join(left)))
+    if marked and flat and flat[-1].text is not None:
+        *rest, _ = paragraphs(flat[-1].text)
+        flat[-1:] = [Node(flat[-1].position, "\n\n".join(rest))] if rest else []
+    return flat

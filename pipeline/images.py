@@ -1,0 +1,135 @@
+"""Documents in; the same with images that were had, seen and judged out, and the bytes of those images beside them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from filters.page import text_and_image
+from filters.verdict import Verdict
+from pipeline import rules
+from pipeline.consent import refusal
+from pipeline.document import Document, Image, Node
+from pipeline.judge import drop_images, keep_document
+from pipeline.keys import IMAGE_SETS, canonical_url, image_set_key
+from pipeline.pixels import Broken, look
+from pipeline.signals import header_signals
+from pipeline.warc import read_at
+from pipeline.work import Work
+
+if TYPE_CHECKING:
+    from pipeline.config import Consent, Images
+
+PIXELS = pa.schema(
+    [("shard", pa.int32()), ("row", pa.int32()), ("position", pa.int32()), ("path", pa.string()), ("bytes", pa.binary())]
+)
+
+
+def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
+    """Asks the sources in their order; an image that none has, or that breaks a rule, leaves with the reason."""
+    images, consent = settings
+    for_image, for_document = rules.load(images.rules, "image"), rules.load(images.document, "document")
+    pixels, sets = work.table("pixels", PIXELS), work.table("sets", IMAGE_SETS)
+    sources: list[_Crawl | _Web] = []
+    for name in images.sources:
+        elsewhere = set(sources[0].places) if sources and isinstance(sources[0], _Crawl) else set()
+        sources.append(_Crawl(work, consent) if name == "crawl" else _Web(work, images, consent, elsewhere))
+    for document in work.documents():
+        had: dict[int, bytes] = {}
+        kept: list[Node] = []
+        for node in document.nodes:
+            if node.image is None:
+                kept.append(node)
+                continue
+            answer = _first(source.get(document, node.position, node.image) for source in sources)
+            if isinstance(answer, bytes):
+                seen = look(answer, max_bytes=images.max_bytes, max_pixels=images.max_pixels, seconds=images.seconds)
+                if isinstance(seen, Broken):
+                    answer = "image_broken", Verdict(False, seen.reason, "decodes")
+                else:
+                    node.image.format, node.image.width, node.image.height = seen.format, seen.width, seen.height
+                    node.image.size, node.image.sha256 = seen.size, seen.sha256
+                    had[node.position] = answer
+                    kept.append(node)
+                    continue
+            work.drop(document, "image", *answer, node.image.url, node.position)
+        document.nodes = kept
+        drop_images(work, document, for_image)
+        if not (verdict := text_and_image(document)).keep:
+            work.drop(document, "document", "text_and_image", verdict)
+        elif keep_document(work, document, for_document):
+            work.keep(document)
+            identity = {"shard": document.shard, "row": document.row}
+            date = int(document.crawl_date.timestamp())
+            sets.write(identity | {"set_key": image_set_key(document), "crawl_date": date})
+            for node in document.nodes:
+                if node.image is not None:
+                    data = had[node.position]
+                    pixels.write(identity | {"position": node.position, "path": node.image.url, "bytes": data}, len(data))
+
+
+Answer = bytes | tuple[str, Verdict]
+MISSING: Answer = "image_missing", Verdict(False, "not in the crawl", "a source that has it")
+
+
+def _first(answers: Iterable[Answer]) -> Answer:
+    """The first answer that is an image or a refusal; a source that has none lets the next one try."""
+    last = MISSING
+    for last in answers:
+        if isinstance(last, bytes) or last[0] != "image_missing":
+            return last
+    return last
+
+
+class _Crawl:
+    """The crawl's own image records: for each image of this shard, the one nearest in time that the query found."""
+
+    def __init__(self, work: Work, consent: "Consent") -> None:
+        self.heeded = consent.signals
+        self.places: dict[tuple[int, int], dict[str, Any]] = {
+            (row["row"], row["position"]): row for row in work.verdicts("records")
+        }
+
+    def get(self, document: Document, position: int, image: Image) -> Answer:
+        place = self.places.get((document.row, position))
+        if place is None:
+            return MISSING
+        record = read_at(place["warc"], place["record_offset"], place["record_length"])
+        if canonical_url(record.url) != canonical_url(image.url):  # two addresses with one key
+            return MISSING
+        if no := refusal(header_signals(record.headers), self.heeded):
+            return no
+        if record.truncated:
+            return "image_broken", Verdict(False, "truncated in the crawl", "decodes")
+        return record.body
+
+
+class _Web:
+    """The live web. What this shard wants of it is fetched in one go, and held on disk until its documents come by."""
+
+    def __init__(self, work: Work, images: "Images", consent: "Consent", elsewhere: set[tuple[int, int]]) -> None:
+        from pipeline.download import DownloadSettings, download
+
+        wanted = [
+            node["image"]["url"]
+            for row in work.rows("documents", "documents")
+            for node in row["nodes"]
+            if node["image"] is not None and (row["row"], node["position"]) not in elsewhere
+        ]
+        settings = DownloadSettings(**images.download.model_dump(), signals=consent.signals)
+        folder = work.scratch
+        self.answers: dict[str, Path | Answer] = {}
+        for number, attempt in enumerate(download(wanted, settings, folder)):
+            if attempt.data is not None:
+                path = folder / str(number)
+                path.write_bytes(attempt.data)
+                self.answers[attempt.url] = path
+            else:
+                rule = "opted_out" if attempt.status == "opted_out" else "image_missing"
+                value = f"{attempt.status}: {attempt.detail}" if attempt.detail else attempt.status
+                self.answers[attempt.url] = rule, Verdict(False, value, "an image is served")
+
+    def get(self, document: Document, position: int, image: Image) -> Answer:
+        answer = self.answers.get(image.url, MISSING)
+        return answer.read_bytes() if isinstance(answer, Path) else answer

@@ -1,0 +1,119 @@
+"""What a run shows while it works: a bar a stage on a terminal, plain lines in a log."""
+
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.work import Job, Receipt
+
+PLAIN_EVERY = 30.0  # seconds between lines of a stage in a log
+
+
+class Progress:
+    """Documents a second, time left and failures of the stage at hand; read from the counters that workers write."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+
+    @contextmanager
+    def stage(self, name: str, jobs: Sequence[Job], weights: dict[int, int]) -> Iterator[Callable[[Receipt], None]]:
+        if not jobs:
+            if weights:
+                self._line(f"{name}: {len(weights)} shards, nothing to do")
+            yield lambda receipt: None
+            return
+        state = _State(name, jobs, weights)
+        ticker = threading.Thread(target=self._tick, args=(state,), daemon=True)
+        ticker.start()
+        try:
+            yield state.finish
+        finally:
+            state.ended.set()
+            ticker.join()
+            self._clear()
+            self._line(state.summary())
+
+    @contextmanager
+    def query(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        self._draw(f"{name}: asking the keys of all shards")
+        yield
+        self._clear()
+        self._line(f"{name}: answered in {time.monotonic() - started:.1f} s")
+
+    def _tick(self, state: "_State") -> None:
+        shown = time.monotonic()
+        while not state.ended.wait(0.25):
+            if self.terminal:
+                self._draw(state.line(bar=True))
+            elif time.monotonic() - shown >= PLAIN_EVERY:
+                shown = time.monotonic()
+                self._line(state.line(bar=False))
+
+    def _draw(self, text: str) -> None:
+        if self.terminal:
+            print(f"\r\033[2K{text}", end="", file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self.terminal:
+            print("\r\033[2K", end="", file=sys.stderr, flush=True)
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class _State:
+    def __init__(self, name: str, jobs: Sequence[Job], weights: dict[int, int]) -> None:
+        self.name, self.shards = name, len(jobs)
+        self.counters = jobs[0].counters
+        self.weight = {job.shard: max(1, weights[job.shard]) for job in jobs}
+        self.slot = {job.shard: job.slot for job in jobs}
+        self.running = set(self.weight)
+        self.started = time.monotonic()
+        self.ended = threading.Event()
+        self.finished_weight = self.documents = self.failed = 0
+
+    def finish(self, receipt: Receipt) -> None:
+        self.running.discard(receipt.shard)
+        self.finished_weight += self.weight[receipt.shard]
+        self.documents += receipt.rows_in
+        self.failed += receipt.error is not None
+
+    def line(self, bar: bool) -> str:
+        under_way = _read_counters(self.counters, [self.slot[shard] for shard in sorted(self.running)])
+        done = self.finished_weight + sum(units for units, _ in under_way)
+        documents = self.documents + sum(seen for _, seen in under_way)
+        share = min(1.0, done / sum(self.weight.values()))
+        seconds = time.monotonic() - self.started
+        left = _duration(seconds * (1 - share) / share) if share > 0.01 else "?"
+        failures = f", {self.failed} failed" if self.failed else ""
+        head = f"{self.name:<16} {'━' * round(24 * share):<24} " if bar else f"{self.name}: "
+        shards = f"{self.shards - len(self.running)}/{self.shards} shards"
+        return f"{head}{share:4.0%}  {shards}, {documents / seconds:,.0f} documents/s, {left} left{failures}"
+
+    def summary(self) -> str:
+        seconds = time.monotonic() - self.started
+        done = self.shards - len(self.running)
+        failures = f", {self.failed} FAILED" if self.failed else ""
+        return (
+            f"{self.name}: {done} shards, {self.documents:,} documents in {seconds:.1f} s "
+            f"({self.documents / seconds:,.0f}/s){failures}"
+        )
+
+
+def _read_counters(path: Path, slots: Sequence[int]) -> list[tuple[int, int]]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    return [struct.unpack_from("qq", data, 16 * slot) for slot in slots if 16 * slot + 16 <= len(data)]  # type: ignore[misc]
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,192 @@
+"""Receipts and ledgers in; the funnel, and what happened to one page, out as text."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import UserError
+from pipeline.run import read_run
+from pipeline.work import Receipt
+
+LEVELS = ("record", "document", "paragraph", "image")
+
+
+@dataclass
+class Summary:
+    """The receipts of one stage, added up. `bytes` are those of its tables on disk, `seconds` those of all workers."""
+
+    stage: str
+    shards: int = 0
+    failed: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+    drops: dict[str, Counter[str]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    query: bool = False
+
+    def add(self, receipt: Receipt) -> None:
+        self.shards += 1
+        self.seconds += receipt.seconds
+        self.bytes += receipt.bytes
+        self.query = receipt.shard < 0
+        if receipt.error:
+            self.failed += 1
+            self.errors.append(f"shard {receipt.shard}: {receipt.error}")
+        self.rows_in += receipt.rows_in
+        self.rows_out += receipt.rows_out
+        for level, rules in receipt.drops.items():
+            self.drops.setdefault(level, Counter()).update(rules)
+
+
+def funnel(folder: Path) -> list[Summary]:
+    """The stages of a run in their order. Raises UserError where there is no run."""
+    run = read_run(folder)
+    if run is None:
+        raise UserError(f"{folder}: no run here yet; `carnac run` makes one")
+    summaries = []
+    for name in run["stages"]:
+        summary = Summary(name)
+        for path in sorted((folder / "stages" / name).glob("*.json")):
+            summary.add(Receipt(**json.loads(path.read_text(encoding="utf-8"))))
+        summaries.append(summary)
+    return summaries
+
+
+def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
+    return [
+        vars(summary) | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
+        for summary in summaries
+    ]
+
+
+def print_funnel(summaries: list[Summary], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage")
+    for name in ("in", "out"):
+        table.add_column(name, justify="right")
+    table.add_column("dropped, by reason", overflow="fold", ratio=1)
+    for name in ("seconds", "size"):
+        table.add_column(name, justify="right")
+    for summary in summaries:
+        if summary.query and not summary.failed:
+            continue
+        drops = Text("\n").join(_drops(summary))
+        table.add_row(
+            summary.stage, f"{summary.rows_in:,}", f"{summary.rows_out:,}", drops, f"{summary.seconds:.1f}", size(summary.bytes)
+        )
+    queries = [summary for summary in summaries if summary.query]
+    table.add_row(
+        f"{len(queries)} queries", "", "", "", f"{sum(q.seconds for q in queries):.1f}", size(sum(q.bytes for q in queries))
+    )
+    console.print(table)
+
+
+def _drops(summary: Summary) -> Iterator[Text]:
+    for level in LEVELS:
+        rules = summary.drops.get(level)
+        if rules:
+            reasons = ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0])))
+            yield Text.assemble((f"{level}s ", "bold"), reasons)
+    if summary.failed:
+        yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
+
+
+def size(count: int) -> str:
+    """1234567 → 1.2 MB"""
+    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} B"
+
+
+def tables(folder: Path, name: str) -> dict[str, list[str]]:
+    """For each stage of a run the files of the table `name` that its receipts tell of."""
+    run = read_run(folder)
+    if run is None:
+        raise UserError(f"{folder}: no run here yet; `carnac run` makes one")
+    found: dict[str, list[str]] = {}
+    for stage in run["stages"]:
+        files = sorted((folder / "stages" / stage).glob(f"*.{name}.parquet"))
+        found[stage] = [str(file) for file in files if file.with_name(file.name.split(".")[0] + ".json").exists()]
+    return found
+
+
+def select(files: list[str], columns: str, where: str, *values: Any) -> list[dict[str, Any]]:
+    """Rows of Parquet files by a condition; `?` stands for a value."""
+    import duckdb
+
+    if not files:
+        return []
+    connection = duckdb.connect()
+    connection.sql("SET TimeZone = 'UTC'")
+    columns_of = connection.execute(
+        f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false) WHERE {where}", [files, *values]
+    )
+    names = [column[0] for column in columns_of.description]
+    return [dict(zip(names, row, strict=True)) for row in columns_of.fetchall()]
+
+
+def explain(folder: Path, url: str) -> Iterator[str]:
+    """All that happened to a page, line by line: each of its captures, each paragraph and image that was dropped.
+
+    Raises:
+        UserError: the run has not seen this address.
+    """
+    ledgers = tables(folder, "ledger")
+    stages = tables(folder, "documents")
+    dropped = {
+        stage: select(ledgers[stage], "*", "url = ? ORDER BY shard, row, position, paragraph", url) for stage in ledgers
+    }
+    columns = "shard, row, warc_filename, warc_record_offset, CAST(crawl_date AS VARCHAR) AS crawl_date"
+    captures = select(stages.get("documents", []), columns, "url = ? ORDER BY crawl_date", url)
+    early = [row for row in dropped.get("documents", []) if row["level"] == "document"]
+    if not captures and not early:
+        raise UserError(f"{url}: no page of this address was read in {folder}; addresses are as the crawl writes them")
+    for row in early:
+        yield f"{url}"
+        yield f"  documents   dropped by {row['rule']}: {row['value']} (expected {row['bound']})"
+    for capture in captures:
+        key = capture["shard"], capture["row"]
+        yield f"{url}"
+        yield (
+            f"  captured {capture['crawl_date']}, record at byte {capture['warc_record_offset']} of {capture['warc_filename']}"
+        )
+        for stage, lines in dropped.items():
+            for row in (line for line in lines if (line["shard"], line["row"]) == key):
+                yield from _tell(folder, stage, row)
+                if row["level"] == "document":
+                    break
+            else:
+                continue
+            break
+        else:
+            kept = select(stages.get("final", []), "nodes", "shard = ? AND row = ?", *key)
+            for row in kept:
+                images = [node["image"]["url"] for node in row["nodes"] if node["image"]]
+                words = sum(len(node["text"].split()) for node in row["nodes"] if node["text"])
+                yield f"  kept: {len(row['nodes'])} nodes, {words} words, {len(images)} images"
+                yield from (f"    {image}" for image in images)
+
+
+def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
+    measured = f"{row['value']} (expected {row['bound']})"
+    twin = row["value"].split(":")
+    if row["rule"] in ("latest_url", "near_duplicate", "latest_image_set") and len(twin) == 2:
+        files = tables(folder, "documents")["documents"]
+        columns = "url, CAST(crawl_date AS VARCHAR) AS crawl_date"
+        for other in select(files, columns, "shard = ? AND row = ?", int(twin[0]), int(twin[1])):
+            measured = f"for {other['url']}, captured {other['crawl_date']}"
+    place = "" if row["position"] is None else f" at {row['position']}"
+    place += "" if row["paragraph"] is None else f".{row['paragraph']}"
+    yield f"  {stage:<11} {row['level']}{place} dropped by {row['rule']}: {measured}"
+    if row["level"] != "document":
+        yield f"  {'':<11}   {row['excerpt']}"

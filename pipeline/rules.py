@@ -1,0 +1,96 @@
+"""Rules named in YAML in; functions with their thresholds bound out. A rule's name is the reason for a drop."""
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from filters import boilerplate, image, language, page, perplexity, text
+from filters.verdict import Verdict
+
+Rules = dict[str, dict[str, Any]]
+
+# Where the rules of a room live. A rule is any public function there that answers a Verdict, or a class whose call does.
+ROOMS = {
+    "image": [image],
+    "paragraph": [text, boilerplate],
+    "document": [page, text, language, perplexity],
+}
+
+
+class Rule(NamedTuple):
+    name: str
+    takes: str  # the name of its first parameter: text, document or image
+    judge: Callable[[Any], Verdict]
+
+
+def check(named: Rules, room: str) -> None:
+    """Raises ValueError at the first unknown rule or argument, missing argument or value of another type."""
+    for name, arguments in named.items():
+        _check_arguments(name, _find(name, room), arguments)
+
+
+def load(named: Rules, room: str) -> list[Rule]:
+    """The rules, in the order in which they stand, with their thresholds bound; models are loaded here."""
+    rules = []
+    for name, arguments in named.items():
+        target = _find(name, room)
+        if inspect.isclass(target):
+            judge = _model(target, tuple(sorted((key, _frozen(value)) for key, value in arguments.items())))
+            takes = next(iter(inspect.signature(judge.__call__).parameters))
+        else:
+            judge = partial(target, **arguments)
+            takes = next(iter(inspect.signature(target).parameters))
+        rules.append(Rule(name, takes, judge))
+    return rules
+
+
+@cache
+def _model(target: type, arguments: tuple[tuple[str, Any], ...]) -> Any:
+    """One instance a process: a rule that holds a model is made once a worker."""
+    return target(**dict(arguments))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _find(name: str, room: str) -> Any:
+    choices: dict[str, Any] = {}
+    for module in ROOMS[room]:
+        for key, value in vars(module).items():
+            if not key.startswith("_") and getattr(value, "__module__", None) == module.__name__ and _answers(value):
+                choices[key] = value
+    if name not in choices:
+        near = difflib.get_close_matches(name, choices, 1)
+        guess = f", did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown {room} rule {name}{guess} (known: {', '.join(sorted(choices))})")
+    return choices[name]
+
+
+def _answers(value: Any) -> bool:
+    call = value.__call__ if inspect.isclass(value) and "__call__" in vars(value) else value
+    return inspect.isfunction(call) and call.__annotations__.get("return") is Verdict
+
+
+def _check_arguments(name: str, target: Any, arguments: Any) -> None:
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{name}: expected its thresholds, such as {{max: 0.1}}, found {arguments!r}")
+    signature = inspect.signature(target)
+    parameters = dict(list(signature.parameters.items())[0 if inspect.isclass(target) else 1 :])
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    for key, value in arguments.items():
+        if key not in parameters:
+            raise ValueError(f"{name}: unknown threshold {key} (known: {', '.join(parameters)})")
+        try:
+            TypeAdapter(hints[key]).validate_python(value, strict=not isinstance(value, int))
+        except ValidationError as error:
+            raise ValueError(f"{name}.{key}: {error.errors()[0]['msg'].lower()}, found {value!r}") from None
+    try:
+        signature.bind(*([] if inspect.isclass(target) else [None]), **arguments)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error} (its thresholds: {', '.join(parameters)})") from None

@@ -1,0 +1,307 @@
+"""A run: stages and queries in order, each done only where its fingerprint is not that of a receipt already there."""
+
+import ast
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import string
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from pipeline import warc
+from pipeline.config import Config
+from pipeline.engine import Engine, LocalEngine
+from pipeline.errors import UserError
+from pipeline.progress import Progress
+from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
+from pipeline.work import Job, Receipt, Work, perform, read_receipt, write_receipt
+
+QUERIES = Path(__file__).parent / "queries"
+FILTER_DATA = Path(__file__).parent.parent / "filters" / "data"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Parquet files and one fingerprint for all of them."""
+
+    files: list[str]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage left: prefixes and a fingerprint for each shard that did not fail, and the receipts."""
+
+    name: str
+    prefixes: dict[int, tuple[str, ...]]
+    fingerprints: dict[int, str]
+    receipts: dict[int, Receipt] = field(default_factory=dict)
+
+    def table(self, name: str) -> Table:
+        files = [f"{prefix}.{name}.parquet" for prefixes in self.prefixes.values() for prefix in prefixes]
+        return Table(files, _digest([name, sorted(self.fingerprints.items())]))
+
+    def grouped(self, groups: Sequence[Sequence[int]]) -> "Stage":
+        """The same shards, several taken for one."""
+        prefixes = {i: tuple(p for shard in group for p in self.prefixes[shard]) for i, group in enumerate(groups)}
+        fingerprints = {i: _digest([self.fingerprints[shard] for shard in group]) for i, group in enumerate(groups)}
+        return Stage(self.name, prefixes, fingerprints)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query left: a folder with one partition a shard."""
+
+    folder: Path
+    fingerprint: str
+
+    def table(self) -> Table:
+        return Table(sorted(map(str, self.folder.rglob("*.parquet"))), self.fingerprint)
+
+
+class Run:
+    """Opens the output folder of a configuration, holds its lock, and runs what is asked of it.
+
+    Raises:
+        UserError: the folder cannot be written, is another configuration's, is no run's, or another run holds it.
+    """
+
+    def __init__(self, config: Config, path: str) -> None:
+        self.config, self.path, self.folder = config, path, Path(config.output)
+        self.stages: list[str] = []
+        self.failures: list[Receipt] = []
+        self.done = 0  # shards and queries done now, not found done
+        self.progress = Progress()
+
+    def __enter__(self) -> Self:
+        self._claim()
+        remove_leftovers(self.folder)
+        self.engine: Engine = LocalEngine(self.config.engine, self.folder / "spill").__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert isinstance(self.engine, LocalEngine)
+        self.engine.__exit__(kind, error, trace)
+        self._remember()
+        os.close(self._lock)
+
+    def _claim(self) -> None:
+        mine = {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
+        try:
+            if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "run.json").exists():
+                raise UserError(f"{self.path}: output: {self.folder} holds other files and no run; choose an empty folder")
+            theirs = read_run(self.folder)
+            if theirs is not None and {key: theirs.get(key) for key in mine} != mine:
+                differs = next(key for key in mine if theirs.get(key) != mine[key])
+                raise UserError(
+                    f"{self.path}: output: {self.folder} is the output of another configuration: {differs} was "
+                    f"{json.dumps(theirs.get(differs))}, is {json.dumps(mine[differs])}; choose another folder or remove it"
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.stages = theirs["stages"] if theirs else []
+            self._remember()
+            self.stages = []
+        except BlockingIOError:
+            raise UserError(f"{self.path}: output: {self.folder} is in use by another run") from None
+        except OSError as error:
+            raise UserError(f"{self.path}: output: {self.folder} cannot be written: {error.strerror}") from None
+
+    def _remember(self) -> None:
+        mine = {"name": self.config.name, "input": self.config.input.model_dump(mode="json"), "stages": self.stages}
+        write_json(self.folder / "run.json", mine)
+
+    def warcs(self) -> Stage:
+        """The input files as a stage whose shards they are."""
+        paths = list_warcs(self.config.input.paths)
+        for path in paths:
+            warc.check(path)
+        shards = {shard: (path,) for shard, path in enumerate(paths)}
+        return Stage("warc", shards, {shard: identity(path) for shard, path in enumerate(paths)})
+
+    def each(
+        self,
+        name: str,
+        task: Callable[[Work, Any], None],
+        settings: BaseModel | tuple[BaseModel, ...],
+        reads: Sequence[str] = (),
+        **inputs: Stage | Answer | None,
+    ) -> Stage:
+        """Runs `task` on every shard that all its input stages have; `reads` are files whose content it depends on."""
+        stages = {key: value for key, value in inputs.items() if isinstance(value, Stage)}
+        answers = {key: value for key, value in inputs.items() if isinstance(value, Answer)}
+        shards = sorted(set.intersection(*(set(stage.prefixes) for stage in stages.values())))
+        folder = self._stage_folder(name)
+        sections = settings if isinstance(settings, tuple) else (settings,)
+        about = [
+            name,
+            code_version(task.__module__),
+            [section.model_dump(mode="json") for section in sections],
+            [identity(path) for path in reads],
+        ]
+        asked = {key: answer.fingerprint for key, answer in answers.items()}
+        jobs = []
+        receipts: dict[int, Receipt] = {}
+        for shard in shards:
+            read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
+            prefix = folder / f"{shard:05d}"
+            fingerprint = _digest([about, read])
+            receipt = read_receipt(prefix)
+            if receipt and receipt.fingerprint == fingerprint and not receipt.error and _whole(prefix, receipt):
+                receipts[shard] = receipt
+                continue
+            paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
+            paths |= {key: (str(answer.folder),) for key, answer in answers.items()}
+            counters = self.folder / ".counters"
+            jobs.append(Job(name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs)))
+        self._prune(folder, shards)
+        receipts |= self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards})
+        finished = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
+        if shards and not finished:
+            raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
+        prefixes = {shard: (str(folder / f"{shard:05d}"),) for shard in finished}
+        return Stage(name, prefixes, {shard: r.fingerprint for shard, r in finished.items()}, finished)
+
+    def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> dict[int, Receipt]:
+        receipts = {}
+        if jobs:
+            jobs[0].counters.unlink(missing_ok=True)
+        with self.progress.stage(name, jobs, weights) as shown:
+            for job, died in self.engine.each(perform, jobs):
+                if died is not None:
+                    write_receipt(job.prefix, Receipt(job.stage, job.shard, job.fingerprint, error=died))
+                receipt = read_receipt(job.prefix)
+                assert receipt is not None
+                self.done += 1
+                if receipt.error:
+                    self.failures.append(receipt)
+                receipts[job.shard] = receipt
+                shown(receipt)
+        return receipts
+
+    def sql(self, name: str, by: str | None = "shard", query: str | None = None, **tables: Table | int) -> Answer:
+        """Asks `queries/<query or name>.sql` of the tables; whole numbers take the places of `$name` in its text."""
+        numbers = {key: value for key, value in tables.items() if not isinstance(value, Table)}
+        text = string.Template((QUERIES / f"{query or name}.sql").read_text(encoding="utf-8")).substitute(numbers)
+        files = {key: value for key, value in tables.items() if isinstance(value, Table)}
+        text = re.sub(r"--.*", "", text).strip()
+        fingerprint = _digest([text, {key: table.fingerprint for key, table in files.items()}])
+        folder = self._stage_folder(name)
+        receipt = read_receipt(folder / "query")
+        answer = Answer(folder / "answer", fingerprint)
+        if receipt and receipt.fingerprint == fingerprint:
+            return answer
+        shutil.rmtree(folder)
+        aside = folder / ".answer.tmp"
+        aside.parent.mkdir(parents=True)
+        started = time.perf_counter()
+        with self.progress.query(name):
+            self.engine.sql(text, aside, by, **{key: table.files for key, table in files.items()})
+        aside.rename(answer.folder)
+        size = sum(file.stat().st_size for file in answer.folder.rglob("*.parquet"))
+        seconds = round(time.perf_counter() - started, 3)
+        write_receipt(folder / "query", Receipt(name, -1, fingerprint, seconds=seconds, bytes=size))
+        self.done += 1
+        return answer
+
+    def _stage_folder(self, name: str) -> Path:
+        folder = self.folder / "stages" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if name not in self.stages:
+            self.stages.append(name)
+        return folder
+
+    def _prune(self, folder: Path, shards: list[int]) -> None:
+        """Removes what shards left that are no longer in the input."""
+        names = {f"{shard:05d}" for shard in shards}
+        for path in folder.iterdir():
+            if path.is_file() and path.name.split(".")[0] not in names:
+                path.unlink()
+
+
+class WorkFailed(UserError):
+    """Nothing is left to go on with."""
+
+    status = 1
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """What `run.json` says of a folder: the name and input of its configuration and the stages, in order."""
+    try:
+        read: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(f"{folder / 'run.json'}: damaged; remove the folder or choose another output") from None
+    return read
+
+
+def _whole(prefix: Path, receipt: Receipt) -> bool:
+    """Whether the tables are there with the sizes that the receipt says; `carnac verify` reads them, too."""
+    for name, table in receipt.tables.items():
+        path = Path(f"{prefix}.{name}.parquet")
+        if not path.is_file() or path.stat().st_size != table["bytes"]:
+            return False
+    return True
+
+
+def _weight(stages: dict[str, Stage], shard: int) -> int:
+    """How much there is to do in a shard: documents, or the bytes of WARC files; one where that is not known."""
+    for stage in stages.values():
+        if shard in stage.receipts:
+            return stage.receipts[shard].rows_out
+    return sum(Path(path).stat().st_size for path in stages["warc"].prefixes[shard]) if "warc" in stages else 1
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+@cache
+def code_version(module: str) -> str:
+    """A hash of the module's source, of all modules of ours that it imports and of the data that filters read: the
+    version of a stage's code. Settings are hashed by value, so the module that checks them does not count."""
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in sources or name == "pipeline.config":
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        sources[name] = Path(spec.origin).read_text(encoding="utf-8")
+        waiting += sorted(_imports(ast.parse(sources[name])))
+    if any(name.startswith("filters.") for name in sources):
+        sources |= {path.name: sha256_of(path) for path in sorted(FILTER_DATA.iterdir()) if path.is_file()}
+    return _digest(sources)
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("pipeline", "filters"):
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if _is_module(f"{node.module}.{alias.name}")}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] in ("pipeline", "filters")}
+    return found
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

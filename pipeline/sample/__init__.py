@@ -1,0 +1,63 @@
+"""A folder in; in it, the same bytes every time, a small crawl of our own making and the table of what becomes of it."""
+
+import errno
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import StorageFull, UserError
+from pipeline.sample.crawl import fetch_all, warc_bytes
+from pipeline.sample.definitions import read_hosts, read_pages, read_pictures
+from pipeline.sample.fates import fates, opt_outs
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write` left behind: `warcs` in order, and how many of each; `bytes` are those of the WARC files."""
+
+    warcs: list[Path]
+    pages: int
+    hosts: int
+    pictures: int
+    bytes: int
+
+
+def write(folder: Path) -> Written:
+    """Writes folder/2026-03/*.warc.gz, folder/2026-09/*.warc.gz, folder/opt-out.txt and folder/fates.jsonl.
+
+    A row of fates.jsonl is a capture of a page: `url`, `crawl_date`, `fate` ("kept", or the rule that drops it), `stage`
+    (null for a kept page), `made_for`, and, where the page is made for that, `images` {address: "kept" or rule},
+    `paragraphs` {first 60 characters: rule}, `contains` and `lacks` (of the kept text) and `digests`
+    {address: SHA-256 of the bytes that this capture must get}.
+
+    Raises UserError where the folder cannot be written.
+    """
+    hosts, pages, pictures = read_hosts(), read_pages(), read_pictures()
+    files, digests = fetch_all(hosts, pages, pictures)
+    rows = fates(hosts, pages, digests)
+    contents = {name: warc_bytes(name, fetches) for name, fetches in files.items()}
+    contents["opt-out.txt"] = "".join(f"{line}\n" for line in opt_outs(pages)).encode()
+    contents["fates.jsonl"] = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
+    try:
+        for name, content in contents.items():
+            _write_whole(folder / name, content)
+    except OSError as error:
+        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else UserError
+        raise kind(f"{folder}: the sample crawl cannot be written: {error.strerror}; name a folder to write to") from error
+    return Written(
+        warcs=[folder / name for name in files],
+        pages=len(rows),
+        hosts=len({page.host for page in pages}),
+        pictures=len({digest for of_date in digests.values() for digest in of_date.values()}),
+        bytes=sum(len(contents[name]) for name in files),
+    )
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""Where things lie: inputs named by the user are listed, outputs are written aside and renamed when whole."""
+
+import errno
+import glob
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StorageFull, UserError
+
+WARC_SUFFIXES = (".warc", ".warc.gz", ".arc", ".arc.gz")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BATCH = 512  # rows that wait before they are written
+
+
+def list_warcs(paths: Sequence[str]) -> list[str]:
+    """The WARC files that paths, folders and globs name, sorted, each once.
+
+    Raises:
+        UserError: a path that does not exist, a folder or glob without a WARC file.
+    """
+    found: set[str] = set()
+    for path in paths:
+        if Path(path).is_dir():
+            files = [str(file) for file in Path(path).rglob("*") if file.name.endswith(WARC_SUFFIXES)]
+        elif glob.has_magic(path):
+            files = [file for file in glob.glob(path, recursive=True) if Path(file).is_file()]
+        elif Path(path).is_file():
+            files = [path]
+        else:
+            raise UserError(f"input.paths: {path}: no such file or folder")
+        if not files:
+            raise UserError(f"input.paths: {path}: holds no file named {', '.join('*' + s for s in WARC_SUFFIXES)}")
+        found.update(files)
+    return sorted(found)
+
+
+def identity(path: str) -> str:
+    """What tells one input file from another without reading it all: name, size, hash of both ends."""
+    with Path(path).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        digest = hashlib.sha256(file.read(65536))
+        file.seek(max(0, size - 65536))
+        digest.update(file.read(65536))
+    return f"{Path(path).name} {size} {digest.hexdigest()[:16]}"
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A name to write to beside `path`; renamed to `path` at the end, removed if writing fails.
+
+    Raises:
+        StorageFull: the disk, a quota or a limit on file sizes stopped the writing.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in _FULL:
+            raise StorageFull(f"{path}: {os.strerror(error.errno)}; what was finished is kept: make room, run again") from None
+        raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed process was writing."""
+    for path in list(folder.rglob(".*.tmp")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    with aside(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class TableWriter:
+    """Rows in, one Parquet file out, in row groups of at most `row_group_size` bytes (as held in memory)."""
+
+    def __init__(self, path: Path, schema: pa.Schema, row_group_size: int = 64 * 10**6) -> None:
+        self.path, self.schema, self.row_group_size = path, schema, row_group_size
+        self.rows = 0
+        self._waiting: list[dict[str, Any]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._size = 0
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def write(self, row: dict[str, Any], size: int = 0) -> None:
+        """`size`: bytes of the row where it is large, so that few large rows do not wait for many."""
+        self._waiting.append(row)
+        self._size += size
+        self.rows += 1
+        if len(self._waiting) >= _BATCH or self._size >= self.row_group_size:
+            self._flush()
+
+    def _flush(self) -> None:
+        batch = pa.RecordBatch.from_pylist(self._waiting, schema=self.schema)
+        self._waiting, self._size = [], 0
+        self._batches.append(batch)
+        if sum(batch.nbytes for batch in self._batches) >= self.row_group_size:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        table = pa.Table.from_batches(self._batches, schema=self.schema)
+        self._batches = []
+        self._file.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def close(self) -> None:
+        try:
+            if self._waiting:
+                self._flush()
+            if self._batches:
+                self._write_group()
+        finally:
+            self._file.close()
+
+
+def read_rows(path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, a few at a time in memory."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=256, columns=columns):
+            yield from batch.to_pylist()
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

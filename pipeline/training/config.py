@@ -1,0 +1,150 @@
+"""The training configuration: YAML in, checked settings out; sizes that cannot work are refused here by name."""
+
+from collections.abc import Sequence
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.config import Bytes, Section, read_yaml, validate
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _half_open(betas: tuple[float, float]) -> tuple[float, float]:
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"each beta must be at least 0 and below 1, found {list(betas)}")
+    return betas
+
+
+class Data(Section):
+    """Shards as the pipeline writes them for training: `SPLIT-*.parquet` in a folder."""
+
+    path: str
+    split: str = Field(default="train", pattern=r"^\w+$")
+    max_pixels: Positive = 100_000_000  # of an image as stored; a larger one counts as broken and is never decoded
+    max_row_group: Bytes = 2 * 10**9  # bytes; a row group is held in memory whole
+
+
+class Tokenizer(Section):
+    """A byte-level BPE learned from the shards."""
+
+    vocab_size: int = Field(
+        default=1024, ge=300
+    )  # 256 bytes, 3 special tokens, and merges; the image tokens come on top
+    documents: Positive = 10_000  # it learns from this many, from the first shard on
+
+
+class Packing(Section):
+    tokens: int = Field(ge=8)  # length of a sequence
+    images: Positive  # at most so many in a sequence
+    window: Positive = 64  # documents among which sequences are put together
+
+
+class Vision(Section):
+    """A CLIP vision encoder; the names are those of `IdeficsVisionConfig`."""
+
+    image_size: Positive = 224  # pixels, height and width
+    patch_size: Positive = 14
+    embed_dim: Positive
+    intermediate_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    hidden_act: str = "gelu"
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        _divisible("image_size", self.image_size, "patch_size", self.patch_size)
+        _divisible("embed_dim", self.embed_dim, "num_attention_heads", self.num_attention_heads)
+        return self
+
+
+class Perceiver(Section):
+    """The resampler between vision encoder and cross-attention; the defaults are those of both published models."""
+
+    n_latents: Positive = 64
+    depth: Positive = 6
+    n_heads: Positive = 16
+    head_dim: Positive = 96
+
+
+class Model(Section):
+    """An IDEFICS from scratch; the names are those of `IdeficsConfig`, the vocabulary's size is the tokenizer's."""
+
+    hidden_size: Positive
+    intermediate_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    cross_layer_interval: Positive = 4  # a gated cross-attention block before each so many layers
+    max_position_embeddings: Positive = 2048
+    initializer_range: float = Field(default=0.02, gt=0)  # of the language model and vision encoder, which stay frozen
+    vision: Vision
+    perceiver: Perceiver = Perceiver()
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        _divisible("hidden_size", self.hidden_size, "2 * num_attention_heads", 2 * self.num_attention_heads)
+        _divisible("num_hidden_layers", self.num_hidden_layers, "cross_layer_interval", self.cross_layer_interval)
+        return self
+
+
+class Optimizer(Section):
+    """AdamW; the defaults are those of the published runs, learning rates those of IDEFICS-9B."""
+
+    learning_rate: Rate = 1e-5
+    final_learning_rate: float = Field(default=6e-6, ge=0, lt=1)
+    warmup_steps: int = Field(default=2000, ge=0)
+    betas: Annotated[tuple[float, float], AfterValidator(_half_open)] = (0.9, 0.999)
+    epsilon: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, gt=0)  # norm of the gradient
+
+
+class Loss(Section):
+    z_loss: float = Field(default=1e-3, ge=0)  # weight of the mean squared log-partition; model card of IDEFICS
+    fake_token: bool = True  # whether the token around images is learned, as in the published run; `<image>` never is
+
+
+class Sample(Section):
+    """What is generated once the training is over, from a document's beginning with its first image."""
+
+    prompt_tokens: int = Field(default=32, ge=0)  # text kept before the image
+    new_tokens: Positive = 32
+
+
+class TrainConfig(Section):
+    data: Data
+    output: str  # the model's folder
+    tokenizer: Tokenizer = Tokenizer()
+    packing: Packing
+    model: Model
+    optimizer: Optimizer = Optimizer()
+    loss: Loss = Loss()
+    sample: Sample = Sample()
+    steps: Positive
+    batch_size: Positive  # sequences a step
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: Positive | None = None  # of torch; none: as many as it finds cores
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        longest = self.model.max_position_embeddings
+        if self.packing.tokens > longest:
+            raise ValueError(f"packing.tokens {self.packing.tokens} is over model.max_position_embeddings {longest}")
+        if self.sample.prompt_tokens + self.sample.new_tokens + 4 > longest:
+            raise ValueError(f"sample: prompt and new tokens are over model.max_position_embeddings {longest}")
+        return self
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Reads a training configuration, with `a.b=c` overrides.
+
+    Raises:
+        UserError: file, key, value found and what was expected.
+    """
+    return validate(TrainConfig, read_yaml(path, overrides), path)
+
+
+def _divisible(name: str, value: int, by: str, divisor: int) -> None:
+    if value % divisor:
+        raise ValueError(f"{name} {value} must be a multiple of {by} {divisor}")

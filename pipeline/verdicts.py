@@ -1,0 +1,70 @@
+"""Documents and the decisions taken over the whole corpus in; what those decisions leave of this shard out."""
+
+from typing import TYPE_CHECKING
+
+from filters.page import text_and_image
+from filters.verdict import Verdict
+from pipeline.document import Document, Node, paragraphs
+from pipeline.keys import canonical_url
+from pipeline.work import Work
+
+if TYPE_CHECKING:
+    from pipeline.config import Duplicates
+
+
+def apply_verdicts(work: Work, settings: "Duplicates") -> None:
+    """Each verdict names a place in this shard; a document's twin is named as shard:row."""
+    twins = {
+        row["row"]: (rule, _twin(row["twin_shard"], row["twin_row"]))
+        for rule in ("near_duplicate", "latest_url")
+        for row in work.verdicts(rule)
+    }
+    everywhere = {(row["row"], row["position"]): row["pages"] for row in work.verdicts("image_everywhere")}
+    repeated = {
+        (row["row"], row["position"], row["paragraph"]): row["pages"] for row in work.verdicts("paragraph_repeated")
+    }
+    for document in work.documents():
+        if document.row in twins:
+            work.drop(document, "document", *twins[document.row])
+            continue
+        kept: list[Node] = []
+        seen: set[str] = set()
+        for node in document.nodes:
+            if node.image is None:
+                if left := _without(work, document, node, repeated, settings):
+                    kept.append(left)
+                continue
+            address = canonical_url(node.image.url)
+            if pages := everywhere.get((document.row, node.position)):
+                assert settings.image_everywhere is not None
+                verdict = Verdict(False, pages, f"on at most {settings.image_everywhere.max} pages")
+                work.drop(document, "image", "image_everywhere", verdict, node.image.url, node.position)
+            elif settings.image_repeated and address in seen:
+                verdict = Verdict(False, "seen before", "once in a document")
+                work.drop(document, "image", "image_repeated", verdict, node.image.url, node.position)
+            else:
+                seen.add(address)
+                kept.append(node)
+        document.nodes = kept
+        if (verdict := text_and_image(document)).keep:
+            work.keep(document)
+        else:
+            work.drop(document, "document", "text_and_image", verdict)
+
+
+def _twin(shard: int, row: int) -> Verdict:
+    return Verdict(False, f"{shard}:{row}", "one copy")
+
+
+def _without(
+    work: Work, document: Document, node: Node, repeated: dict[tuple[int, int, int], int], settings: "Duplicates"
+) -> Node | None:
+    left = []
+    for number, paragraph in enumerate(paragraphs(node.text or "")):
+        if pages := repeated.get((document.row, node.position, number)):
+            assert settings.paragraph_repeated is not None
+            verdict = Verdict(False, pages, f"on at most {settings.paragraph_repeated.max} pages of its host")
+            work.drop(document, "paragraph", "paragraph_repeated", verdict, paragraph, node.position, number)
+        else:
+            left.append(paragraph)
+    return Node(node.position, "\n\n".join(left)) if left else None

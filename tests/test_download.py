@@ -1,0 +1,422 @@
+"""Images from a web that misbehaves, on loopback: typed reasons, bytes as served, and every batch ends in time."""
+
+import hashlib
+import http.server
+import importlib.util
+import io
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from pipeline.download import Attempt, DownloadSettings, download
+from pipeline.errors import UserError
+
+LOOPBACK = ["127.0.0.1/32"]
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("img2dataset") is None, reason="needs carnac[download]")
+
+
+def picture(format: str, side: int = 40) -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((side, side), 90).save(out, format)
+    return out.getvalue()
+
+
+JPEG, PNG, LARGE = picture("jpeg"), picture("png"), picture("png", 400)
+
+
+class Origin(http.server.ThreadingHTTPServer):
+    """Answers by path; `asked` counts the requests that arrived, `agents` who sent them."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Handler)
+        self.asked: Counter[str] = Counter()
+        self.agents: set[str] = set()
+        self.stop = threading.Event()
+
+    def url(self, path: str) -> str:
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}{path}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is what is tested."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Origin
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def send(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.server.asked[self.path] += 1
+        self.server.agents.add(self.headers["User-Agent"])
+        first = self.server.asked[self.path] == 1
+        match self.path.split("?")[0]:
+            case "/jpeg":
+                self.send(200, JPEG, Content_Type="image/jpeg")
+            case "/png-called-text" | "/b%C3%BCcher%201":
+                self.send(200, PNG, Content_Type="text/plain")
+            case "/large":
+                self.send(200, LARGE)
+            case "/html":
+                self.send(200, b"<!doctype html><p>This is no image.", Content_Type="image/jpeg")
+            case "/empty":
+                self.send(200)
+            case "/429-then-ok" | "/503-then-ok":
+                status = int(self.path[1:4])
+                self.send(status, Retry_After="0") if first else self.send(200, JPEG)
+            case "/429-for-an-hour":
+                self.send(429, Retry_After="3600")
+            case "/noai":
+                self.send(200, JPEG, X_Robots_Tag="noai, noimageai")
+            case "/tdm":
+                self.send(200, JPEG, tdm_reservation="1")
+            case "/declared-200-mb":
+                self.send(200, JPEG, Content_Length="200000000")
+            case "/cut":
+                self.send(200, JPEG[:-100], Content_Length=str(len(JPEG)))
+            case "/endless":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(JPEG)
+                while not self.server.stop.is_set():
+                    self.wfile.write(bytes(65536))
+            case "/slow":
+                self.send_response(200)
+                self.end_headers()
+                for byte in JPEG:
+                    self.wfile.write(bytes([byte]))
+                    if self.server.stop.wait(0.1):
+                        return
+            case "/hang":
+                self.server.stop.wait(120)
+            case "/reset":
+                self.connection.shutdown(socket.SHUT_RDWR)
+            case "/loop":
+                self.send(302, Location="/loop")
+            case "/moved":
+                self.send(301, Location="/jpeg")
+            case "/to":
+                self.send(302, Location=self.path.partition("?")[2])
+            case path:
+                self.send(int(path[1:4]))
+
+
+def serving(server: Origin) -> Iterator[Origin]:
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.stop.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    yield from serving(Origin())
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[Origin]:
+    """A server in a network that no one allowed."""
+    yield from serving(Origin("127.0.0.2"))
+
+
+@dataclass
+class Batch:
+    attempts: list[Attempt]
+    seconds: float
+    asked: Counter[str]
+    agents: set[str]
+    left: list[Path]
+
+    def of(self, path: str) -> Attempt:
+        return next(attempt for attempt in self.attempts if attempt.url.endswith(path))
+
+
+EXPECTED = {
+    "/jpeg": "ok",
+    "/png-called-text": "ok",
+    "/bücher 1": "ok",
+    "/moved": "ok",
+    "/429-then-ok": "ok",
+    "/503-then-ok": "ok",
+    "/404": "gone",
+    "/410": "gone",
+    "/403": "forbidden",
+    "/418": "client_error",
+    "/500": "server_error",
+    "/429-for-an-hour": "too_many_requests",
+    "/html": "not_an_image",
+    "/empty": "not_an_image",
+    "/noai": "opted_out",
+    "/tdm": "opted_out",
+    "/declared-200-mb": "too_big",
+    "/endless": "too_big",
+    "/cut": "network_error",
+    "/reset": "network_error",
+    "/slow": "timed_out",
+    "/hang": "timed_out",
+    "/loop": "bad_redirect",
+    "/to?file:///etc/passwd": "bad_redirect",
+    "/to?http://169.254.169.254/latest/": "refused_address",
+}
+
+
+@pytest.fixture(scope="module")
+def batch(origin: Origin, inside: Origin, tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """All of `EXPECTED` at once, an address inside, one that is none, and one that stands there twice."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    urls = [origin.url(path) for path in EXPECTED]
+    urls += [origin.url("/to?" + inside.url("/jpeg")), "data:image/gif;base64,R0lGOD", urls[0]]
+    settings = DownloadSettings(
+        allowed_networks=LOOPBACK, timeout=3, max_bytes=10**6, deadline=90, user_agent="carnac-test/1"
+    )
+    started = time.monotonic()
+    attempts = list(download(urls, settings, scratch))
+    seconds = time.monotonic() - started
+    return Batch(attempts, seconds, origin.asked.copy(), origin.agents.copy(), list(scratch.iterdir()))
+
+
+@pytest.mark.parametrize(("path", "status"), EXPECTED.items())
+def test_each_fault_has_its_reason(batch: Batch, path: str, status: str) -> None:
+    attempt = batch.of(path)
+    assert attempt.status == status, attempt
+    assert (attempt.data is None) == (status != "ok")
+    assert (attempt.detail == "") == (status == "ok")
+
+
+def test_bytes_are_as_served(batch: Batch) -> None:
+    assert batch.of("/jpeg").data == JPEG
+    assert batch.of("/moved").data == JPEG
+    assert batch.of("/png-called-text").data == PNG
+
+
+def test_there_is_one_attempt_an_address_in_the_order_asked_for(batch: Batch) -> None:
+    paths = [attempt.url.partition("/to?")[2] or "/" + attempt.url.split("/", 3)[-1] for attempt in batch.attempts]
+    assert len(set(paths)) == len(paths) == len(EXPECTED) + 2
+    assert paths[: len(EXPECTED) - 2] == list(EXPECTED)[:-2]
+    assert batch.attempts[-1] == Attempt(
+        "data:image/gif;base64,R0lGOD", "bad_address", None, "no http or https address"
+    )
+
+
+def test_a_redirect_inside_is_refused_and_the_server_there_sees_no_request(batch: Batch, inside: Origin) -> None:
+    assert batch.attempts[-2].status == "refused_address"
+    assert inside.asked == {}
+
+
+def test_a_settled_answer_is_not_asked_for_again_and_another_one_is_once(batch: Batch) -> None:
+    settled = ["/404", "/403", "/html", "/noai", "/endless", "/declared-200-mb", "/429-for-an-hour"]
+    assert {path: batch.asked[path] for path in settled} == dict.fromkeys(settled, 1)
+    retried = ["/500", "/reset", "/cut", "/hang", "/slow", "/503-then-ok"]
+    assert {path: batch.asked[path] for path in retried} == dict.fromkeys(retried, 2)
+
+
+def test_a_batch_of_faults_ends_in_the_time_its_tries_take_and_leaves_nothing_behind(batch: Batch) -> None:
+    assert batch.seconds < 60
+    assert batch.left == []
+    assert batch.agents == {"carnac-test/1"}
+
+
+def test_without_an_allowed_network_a_private_address_is_refused_and_never_asked(tmp_path: Path) -> None:
+    for origin in serving(Origin()):
+        port = origin.server_address[1]
+        urls = [f"http://{host}:{port}/jpeg" for host in ("127.0.0.1", "localhost", "2130706433", "[::1]", "0")]
+        attempts = list(download(urls, DownloadSettings(deadline=60), tmp_path))
+        assert {attempt.status for attempt in attempts} == {"refused_address"}
+        assert origin.asked == {}
+
+
+def test_at_the_deadline_what_came_is_kept_and_the_rest_timed_out(origin: Origin, tmp_path: Path) -> None:
+    urls = [origin.url(f"/jpeg?{n}") for n in range(20)] + [origin.url(f"/hang?{n}") for n in range(20)]
+    settings = DownloadSettings(allowed_networks=LOOPBACK, timeout=100, deadline=12, threads=8)
+    started = time.monotonic()
+    attempts = list(download(urls, settings, tmp_path))
+    assert time.monotonic() - started < 17
+    assert [attempt.status for attempt in attempts] == ["ok"] * 20 + ["timed_out"] * 20
+    assert {attempt.data for attempt in attempts[:20]} == {JPEG}
+    assert list(tmp_path.iterdir()) == []
+
+
+def downloader(scratch: Path, seconds: float = 30) -> int:
+    """The id of the process that downloads into `scratch`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # it ended meanwhile
+                continue
+            if b"pipeline.download" in command and any(part.startswith(os.fsencode(scratch)) for part in command):
+                return int(folder.name)
+        time.sleep(0.02)
+    raise AssertionError("no download process")
+
+
+def wait_until(condition: object, seconds: float = 30) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
+def test_a_download_process_that_dies_costs_what_it_had_not_written(tmp_path: Path) -> None:
+    for origin in serving(Origin()):
+        urls = [origin.url("/jpeg"), origin.url("/hang"), origin.url("/png-called-text")]
+
+        def kill(origin: Origin = origin) -> None:
+            wait_until(lambda: origin.asked["/hang"])
+            os.kill(downloader(tmp_path), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        settings = DownloadSettings(allowed_networks=LOOPBACK, threads=1, timeout=60, deadline=60)
+        attempts = list(download(urls, settings, tmp_path))
+        killer.join()
+        assert [attempt.status for attempt in attempts] == ["ok", "crashed", "crashed"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
+def test_a_parent_that_is_killed_takes_its_download_process_along(origin: Origin, tmp_path: Path) -> None:
+    program = f"""
+        from pathlib import Path
+        from pipeline.download import DownloadSettings, download
+        settings = DownloadSettings(allowed_networks={LOOPBACK}, timeout=100, deadline=100)
+        list(download([{origin.url("/hang?orphan")!r}], settings, Path({str(tmp_path)!r})))
+    """
+    root = Path(__file__).resolve().parent.parent
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=root)
+    child = downloader(tmp_path)
+    wait_until(lambda: origin.asked["/hang?orphan"])
+    parent.kill()
+    parent.wait()
+    wait_until(
+        lambda: not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes(), 10
+    )
+
+
+def test_a_full_disk_is_an_error_not_a_missing_image(origin: Origin, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(LARGE) // 2, hard))  # the download process inherits it
+    try:
+        with pytest.raises(OSError, match="do not fit into"):
+            list(download([origin.url("/large")], DownloadSettings(allowed_networks=LOOPBACK, deadline=60), tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals_in_headers_are_heeded_as_configured(origin: Origin, tmp_path: Path) -> None:
+    settings = DownloadSettings(allowed_networks=LOOPBACK, deadline=60, signals=["x_robots_tag"])
+    attempts = list(download([origin.url("/noai?1"), origin.url("/tdm?1")], settings, tmp_path))
+    assert [attempt.status for attempt in attempts] == ["opted_out", "ok"]
+
+
+def test_nothing_asked_for_starts_nothing(tmp_path: Path) -> None:
+    assert list(download([], DownloadSettings(), tmp_path)) == []
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "img2dataset", None)
+    with pytest.raises(UserError, match=r"carnac\[download\]"):
+        download(["http://example.org/a.jpg"], DownloadSettings(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"thread": 1},
+        {"threads": 0},
+        {"deadline": 0},
+        {"allowed_networks": ["10.0.0.0/99"]},
+        {"allowed_networks": ["localhost"]},
+        {"user_agent": "a\r\nHost: inner"},
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        DownloadSettings.model_validate(settings)
+
+
+@pytest.fixture(scope="module")
+def web(material: Path) -> Iterator[tuple[ModuleType, int]]:
+    """The origin server that stands beside the material, and its port."""
+    tool = material.parent / "tools" / "origin.py"
+    spec = importlib.util.spec_from_file_location("origin", tool)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, str(tool), "--port", str(port)], stdout=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(answers)
+        yield module, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.material
+def test_an_origin_with_all_faults_of_the_web_gives_each_its_reason(
+    web: tuple[ModuleType, int], material: Path, tmp_path: Path
+) -> None:
+    module, port = web
+    originals = [f"http://h{n % 60}.example/{n}.jpg" for n in range(500)]
+    prefix = f"http://127.0.0.1:{port}/"
+    settings = DownloadSettings(allowed_networks=LOOPBACK, timeout=4, deadline=120)
+    started = time.monotonic()
+    attempts = list(download([prefix + url for url in originals], settings, tmp_path))
+    assert time.monotonic() - started < 100
+    reasons = {
+        "404": {"gone"}, "410": {"gone"}, "403": {"forbidden"}, "500": {"server_error"},
+        "html-not-image": {"not_an_image"}, "truncated": {"network_error"}, "slow": {"timed_out"},
+        "hang": {"timed_out"}, "reset": {"network_error"}, "endless": {"not_an_image"}, "gone-big": {"too_big"},
+        "redirect-loop": {"bad_redirect"}, "redirect-private": {"refused_address", "network_error"},
+        "noai": {"opted_out"}, "tdm-reserved": {"opted_out"},
+    }  # fmt: skip
+    healthy = {hashlib.sha256(path.read_bytes()).digest() for path in (material / "images").glob("good-*")}
+    served = 0
+    for original, attempt in zip(originals, attempts, strict=True):
+        kind = module.behaviour(original)
+        allowed = reasons.get(kind, {"ok", "not_an_image"})  # the good images hold icons and JPEG 2000
+        assert attempt.status in allowed, (kind, attempt.status, attempt.detail)
+        if attempt.data is not None and kind != "broken-image":
+            assert hashlib.sha256(attempt.data).digest() in healthy
+            served += 1
+    assert served > 200

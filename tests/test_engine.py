@@ -1,0 +1,86 @@
+"""The local engine: every shard is run once, and a worker that dies costs its shard alone."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import EngineSettings
+from pipeline.engine import LocalEngine
+from pipeline.errors import StorageFull
+
+
+def note(folder: str, shard: int) -> None:
+    with Path(folder, str(shard)).open("a") as file:
+        file.write("x")
+
+
+def die(folder: str, deadly: int, how: int, shard: int) -> None:
+    note(folder, shard)
+    if shard == deadly:
+        os.kill(os.getpid(), how)
+
+
+def die_once(folder: str, shard: int) -> None:
+    again = Path(folder, str(shard)).exists()
+    note(folder, shard)
+    if shard == 3 and not again:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def fail(shard: int) -> None:
+    raise StorageFull("no room")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_shard_is_run_once(workers: int, tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=workers), tmp_path / "spill") as engine:
+        ended = dict(engine.each(partial(note, str(tmp_path)), range(7)))
+    assert ended == dict.fromkeys(range(7))
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_costs_its_shard_one_retry_and_nothing_else(how: signal.Signals, tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine:
+        ended = dict(engine.each(partial(die, str(tmp_path), 3, how), range(7)))
+    assert ended == dict.fromkeys(range(7)) | {3: f"the worker died twice ({how.name})"}
+    assert (tmp_path / "3").read_text() == "xx"
+
+
+def test_a_shard_whose_worker_died_by_accident_is_done_at_the_retry(tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine:
+        assert dict(engine.each(partial(die_once, str(tmp_path)), range(7))) == dict.fromkeys(range(7))
+
+
+def test_what_a_task_raises_reaches_the_caller(tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine, pytest.raises(StorageFull, match="no room"):
+        list(engine.each(fail, range(3)))
+
+
+def test_a_query_spills_within_its_memory(tmp_path: Path) -> None:
+    query = "SELECT 0 AS shard, range AS row FROM range(4000000) ORDER BY hash(range)"
+    with LocalEngine(EngineSettings(workers=1, memory=60_000_000), tmp_path / "spill") as engine:
+        engine.sql(query, tmp_path / "out")
+    assert not (tmp_path / "spill").exists()
+    files = (tmp_path / "out" / "shard=0").glob("*.parquet")
+    assert sum(pq.ParquetFile(file).metadata.num_rows for file in files) == 4_000_000
+
+
+def test_a_query_without_the_room_it_needs_says_which_setting_moves_it(tmp_path: Path) -> None:
+    query = "SELECT 0 AS shard, list(range) AS row FROM range(40000000)"
+    with (
+        LocalEngine(EngineSettings(workers=1, memory=30_000_000), tmp_path / "spill") as engine,
+        pytest.raises(StorageFull, match=r"engine\.memory is 0\.03 GB"),
+    ):
+        engine.sql(query, tmp_path / "out")
+
+
+def test_an_empty_answer_still_has_its_columns(tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=1), tmp_path / "spill") as engine:
+        engine.sql("SELECT 0 AS shard, 1 AS row WHERE false", tmp_path / "out")
+    [file] = tmp_path.glob("out/*.parquet")
+    assert pq.ParquetFile(file).schema_arrow.names == ["shard", "row"]
