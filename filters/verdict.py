@@ -1,5 +1,6 @@
 """What every rule answers: keep or drop, with the value that was measured and the bound it was held against."""
 
+from functools import cache
 from typing import NamedTuple
 
 
@@ -12,9 +13,14 @@ class Verdict(NamedTuple):
 def within(value: float, *, min: float | None = None, max: float | None = None) -> Verdict:
     """Keeps `value` if it lies in [min, max]; the bound that was broken, or else the whole range, is named."""
     if min is not None and value < min:
-        return Verdict(False, value, f"at least {min:g}")
+        return Verdict(False, value, _bound(min, None))
     if max is not None and value > max:
-        return Verdict(False, value, f"at most {max:g}")
+        return Verdict(False, value, _bound(None, max))
+    return Verdict(True, value, _bound(min, max))
+
+
+@cache  # thresholds are few, and writing them out would cost more than some rules
+def _bound(min: float | None, max: float | None) -> str:
     lower = "" if min is None else f"at least {min:g}"
     upper = "" if max is None else f"at most {max:g}"
-    return Verdict(True, value, " and ".join(filter(None, (lower, upper))))
+    return " and ".join(filter(None, (lower, upper)))

@@ -8,11 +8,11 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from training_shards import SCHEMA, picture, prose, write_corpus, write_shard
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 from pipeline.errors import UserError
 from pipeline.training import data
+from tests.training_shards import SCHEMA, picture, prose, write_corpus, write_shard
 
 LIMIT = 10**9
 

@@ -10,13 +10,13 @@ from typing import Any
 import PIL.Image
 import pytest
 import torch
-from training_shards import picture, prose, tiny, write_corpus, write_shard
 from transformers import AutoProcessor, AutoTokenizer, IdeficsForVisionText2Text
 
 from pipeline.errors import UserError
 from pipeline.training.config import TrainConfig, load
 from pipeline.training.loop import train
 from pipeline.training.plan import memory, plan
+from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from training_shards import picture, tiny
 from transformers import IdeficsForVisionText2Text
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
@@ -28,6 +27,7 @@ from pipeline.training.model import (
 from pipeline.training.optimizer import adamw, learning_rate
 from pipeline.training.packing import IGNORED, Window, assemble
 from pipeline.training.tokenizer import Vocabulary
+from tests.training_shards import picture, tiny
 
 PAD, BOS, EOS, F, I = 0, 1, 2, 300, 301  # noqa: E741
 WORDS = Vocabulary(lambda text: [3 + byte for byte in text.encode()], 300, PAD, BOS, EOS, F, I)

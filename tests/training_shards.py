@@ -22,7 +22,10 @@ SCHEMA = pa.schema(
         ("crawl_date", pa.timestamp("s", tz="UTC")),
     ]
 )
-WORDS = ["the", "river", "bends", "south", "of", "a", "mill", "where", "two", "herons", "wait", "by", "old", "bridges"]
+WORDS = (
+    *("the", "river", "bends", "south", "of", "a", "mill", "where", "two", "herons", "wait", "and", "boats"),
+    *("carry", "grain", "under", "an", "old", "stone", "bridge", "between", "yellow", "meadows"),
+)
 
 Row = list[str | bytes]  # texts and image files, in order
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # open formatting elements and blocks. The largest of 1,300 real pages has 19,000 tags.
 MAX_CHARACTERS = 5_000_000
 MAX_TAGS = 50_000  # start and end tags; nested as deep as that they take 3 s
-MAX_ATTRIBUTES = 300  # of one tag
+MAX_ATTRIBUTES = 2_000  # of one tag; SVG paths with broken quotes reach 900
 MAX_FORMATTING = 1_000_000  # distinct formatting tags × tags
 MAX_NODES = 10_000
 MAX_METAS = 200
@@ -41,10 +41,14 @@ SEPARATORS = ("", " ", "\n", "\n\n")
 
 _TAG = re.compile(r"<[a-zA-Z/]")
 _FORMATTING = re.compile(r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])[^<>]*+>?", re.IGNORECASE)
-# WHATWG HTML, 13.2.5: attributes as its tokenizer delimits them.
+# WHATWG HTML, 13.2.5: a tag with too many attributes, as the tokenizer delimits them, or else raw text and comments, in
+# which nothing is a tag. Possessive throughout, so that the search is linear.
 _CROWDED = re.compile(
-    r"<[a-zA-Z][^\s/>]*+"
-    r"(?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\s>\"'][^\s>]*+)?)?){%d}" % MAX_ATTRIBUTES
+    r"<(?:(?P<crowded>[a-zA-Z][^\s/>]*+"
+    r"(?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+\"?|'[^']*+'?|[^\s>\"'][^\s>]*+)?+)?+)"
+    rf"{{{MAX_ATTRIBUTES}}}+)"
+    r"|(?P<raw>(?i:script|style|textarea|title|xmp|iframe|noembed|noframes))\b[^<]*+(?:<(?!/(?i:(?P=raw)))[^<]*+)*+"
+    r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+))"
 )
 _LENGTH = re.compile(r"\d{1,5}(?:\.\d{1,5})?\s?(?:px|%)?", re.IGNORECASE)
 
@@ -80,9 +84,10 @@ def bounded(html: str) -> str:
             if number == MAX_TAGS:
                 html = html[: match.start()]
                 break
-    crowded = _CROWDED.search(html)
-    if crowded:
-        html = html[: crowded.start()]
+    for match in _CROWDED.finditer(html):
+        if match["crowded"]:
+            html = html[: match.start()]
+            break
     if tags > MAX_FORMATTING**0.5 and len(set(_FORMATTING.findall(html))) * tags > MAX_FORMATTING:
         html = _FORMATTING.sub("", html)
     return html
@@ -145,18 +150,17 @@ class _Nodes:
         return words
 
     def image(self, image: Image, unscripted: bool) -> None:
-        """Adds `image`, unless it and the one before are two ways of writing one: lazily loaded, and in a `<noscript>`
-        beside it for browsers without scripts. Of the two the one outside stays."""
+        """Adds `image`, or puts it in the place of the one before, or drops it, where the two are one: loaded lazily, and
+        in a `<noscript>` beside for browsers without scripts. The one outside stays, unless its `src` is a preview."""
         before = self.done[-1].image if self.done and not self.parts else None
-        twins = (
-            before is not None
-            and unscripted != self.unscripted
-            and (self.strength < 2 or (before.url, before.filename) in ((image.url, before.filename), (before.url, image.filename)))
-        )
-        if twins and unscripted:
-            return
-        if twins:
-            self.done.pop()
+        if before is not None and unscripted != self.unscripted:
+            same = before.filename == image.filename
+            if same or self.strength < 2:
+                scripted = before if unscripted else image
+                preview = same and scripted.attribute == "src"
+                if preview != unscripted:
+                    return
+                self.done.pop()
         self.flush()
         self.done.append(Node(len(self.done), image=image))
         self.unscripted = unscripted

@@ -59,7 +59,9 @@ def capture_date(date: str, index: int) -> datetime:
     return DATES[date] + timedelta(seconds=40 * index)
 
 
-def fetch_all(hosts: dict[str, Host], pages: list[Page], pictures: list[Picture]) -> tuple[dict[str, list[Fetch]], Digests]:
+def fetch_all(
+    hosts: dict[str, Host], pages: list[Page], pictures: list[Picture]
+) -> tuple[dict[str, list[Fetch]], Digests]:
     """What each WARC file holds, by its name below the sample folder, and the digests of the pictures by crawl date.
 
     A picture is fetched after the first page of each crawl date that shows it, and so may lie in another file than a
@@ -95,7 +97,9 @@ def warc_bytes(name: str, fetches: list[Fetch]) -> bytes:
     writer = WARCWriter(out, gzip=True, warc_version="1.1")
     filename = name.rpartition("/")[2]
 
-    def write(kind: str, url: str, date: datetime, payload: bytes, headers: dict[str, str], http: StatusAndHeaders) -> str:
+    def write(
+        kind: str, url: str, date: datetime, payload: bytes, *, headers: dict[str, str], http: StatusAndHeaders = None
+    ) -> str:
         record_id = f"<urn:uuid:{uuid5(NAMESPACE_URL, f'{kind} {filename} {date} {url}')}>"
         fixed = {"WARC-Record-ID": record_id, "WARC-Date": f"{date:%Y-%m-%dT%H:%M:%SZ}"}
         record = writer.create_warc_record(
@@ -109,7 +113,7 @@ def warc_bytes(name: str, fetches: list[Fetch]) -> bytes:
         writer.write_record(record)
         return record_id
 
-    info = write("warcinfo", "", fetches[0].date, _fields(_INFO), {"WARC-Filename": filename}, None)
+    info = write("warcinfo", "", fetches[0].date, _fields(_INFO), headers={"WARC-Filename": filename})
     for fetch in fetches:
         where = urlsplit(fetch.url)
         request = [("Host", where.netloc), ("User-Agent", _AGENT), ("Accept-Encoding", "gzip"), ("Connection", "close")]
@@ -118,15 +122,15 @@ def warc_bytes(name: str, fetches: list[Fetch]) -> bytes:
             fetch.url,
             fetch.date,
             fetch.body,
-            {"WARC-Warcinfo-ID": info, "WARC-IP-Address": _ip_address(where.netloc)},
-            StatusAndHeaders(fetch.status, fetch.headers, protocol="HTTP/1.1"),
+            headers={"WARC-Warcinfo-ID": info, "WARC-IP-Address": _ip_address(where.netloc)},
+            http=StatusAndHeaders(fetch.status, fetch.headers, protocol="HTTP/1.1"),
         )
         beside = {"WARC-Concurrent-To": response_id, "WARC-Warcinfo-ID": info}
         line = StatusAndHeaders(f"{where.path} HTTP/1.1", request, protocol="GET", is_http_request=True)
-        write("request", fetch.url, fetch.date, b"", beside, line)
+        write("request", fetch.url, fetch.date, b"", headers=beside, http=line)
         hops = {"via": fetch.via, "hopsFromSeed": "LE"} if fetch.via else {"hopsFromSeed": "L"}
         about = {**hops, "fetchTimeMs": str(90 + len(fetch.body) // 4096)}
-        write("metadata", fetch.url, fetch.date, _fields(about), beside, None)
+        write("metadata", fetch.url, fetch.date, _fields(about), headers=beside)
     return out.getvalue()
 
 
@@ -175,7 +179,8 @@ def _picture_bytes(picture: Picture, ending: str, date: str) -> bytes:
 
 
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240"><title>{title}</title>
-<rect width="320" height="240" fill="#f4efe4"/><path d="M20 120h280M20 110v20M160 110v20M300 110v20" stroke="#333"/></svg>
+<rect width="320" height="240" fill="#f4efe4"/>
+<path d="M20 120h280M20 110v20M160 110v20M300 110v20" stroke="#333"/></svg>
 """
 
 

@@ -17,7 +17,6 @@ STAGES = {
     "word_repetition": "text",
     "special_characters": "text",
     "stop_words": "text",
-    "flagged_words": "text",
     "punctuation": "text",
     "common_words": "text",
     "language": "text",
@@ -29,15 +28,13 @@ STAGES = {
     "tdm_reservation": "consent",
     "opt_out_list": "consent",
     "text_and_image": "final",
-}  # the stage at which each rule drops a page
+}  # the stage at which each rule drops a page; flagged words never do, since no paragraph has more than a page may
 
 
 def fates(hosts: dict[str, Host], pages: list[Page], digests: Digests) -> list[dict[str, Any]]:
     """One row a capture, in the order of the definitions, the earlier date first."""
     return [
-        _fate(page, hosts[page.host], date, index, digests)
-        for index, page in enumerate(pages)
-        for date in page.fates
+        _fate(page, hosts[page.host], date, index, digests) for index, page in enumerate(pages) for date in page.fates
     ]
 
 

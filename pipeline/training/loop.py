@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,31 +28,39 @@ LOG = "train.jsonl"
 SETTINGS = "train.json"  # the configuration; a folder that holds it is one of ours and may be replaced
 
 
-def train(config: TrainConfig, report: Callable[[str], None] = partial(print, flush=True)) -> Path:
+def _show(line: str) -> None:
+    print(line, flush=True)  # a log that is a file or a pipe shall grow line by line, too
+
+
+def train(config: TrainConfig, report: Callable[[str], None] = _show) -> Path:
     """Trains as configured and returns the model's folder; a line for each step goes to `report` and to `train.jsonl`.
 
-    All is written to `OUTPUT.partial`, which takes the place of `OUTPUT` once it is complete.
+    All is written to `OUTPUT.partial`, which takes the place of `OUTPUT` once it is complete; after an error it stays,
+    with its log, until the next training.
 
     Raises:
         UserError: shards that are missing or of another schema; an output folder that cannot be written or that holds
             something else; a loss that is no longer a number.
     """
     groups = data.row_groups(Path(config.data.path), config.data.split, config.data.max_row_group)
-    output, partial = Path(config.output), Path(f"{config.output}.partial")
-    for folder in (output, partial):
+    output = Path(config.output)
+    _check_ours(output)
+    partial, old = (output.resolve().with_name(f"{output.resolve().name}.{end}") for end in ("partial", "old"))
+    for folder in (partial, old):
         _check_ours(folder)
     if config.threads:
         torch.set_num_threads(config.threads)
     try:
-        if partial.exists():
-            shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / SETTINGS).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         with (partial / LOG).open("w", encoding="utf-8", buffering=1) as log:
             _train(config, groups, partial, log, report)
         if output.exists():
-            shutil.rmtree(output)
+            shutil.rmtree(old, ignore_errors=True)
+            output.rename(old)
         partial.rename(output)
+        shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{output}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return output

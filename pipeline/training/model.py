@@ -62,6 +62,8 @@ def idefics_config(model: Model, vocab_size: int, ids: dict[str, int] | None = N
             "resampler_head_dim": perceiver.head_dim,
             "qk_layer_norms_perceiver": True,
         },
+        # Only SDPA takes a boolean mask for what it is: eager attention would add it to the scores.
+        attn_implementation="sdpa",
         **(ids or {}),
     )
 
@@ -72,8 +74,7 @@ def build(model: Model, vocabulary: Vocabulary, seed: int) -> Any:
     config = idefics_config(model, vocabulary.size, ids)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        # Only SDPA takes a boolean mask for what it is: eager attention would add it to the scores.
-        built = IdeficsForVisionText2Text._from_config(config, attn_implementation="sdpa")
+        built = IdeficsForVisionText2Text(config)
         initialise(built)
     freeze(built)
     return built.train()

@@ -3,12 +3,31 @@
 import hashlib
 import io
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from pipeline.sample.pictures import (charts, countryside, garden, landscapes, machines, maps, nature, patterns, plans, skies, table)
+from pipeline.sample.pictures import (
+    astronomy,
+    bicycles,
+    buildings,
+    charts,
+    coast,
+    countryside,
+    diagrams,
+    garden,
+    islands,
+    maps,
+    mountains,
+    nature,
+    patterns,
+    plans,
+    skies,
+    stones,
+    table,
+    textiles,
+    weather,
+)
 from pipeline.sample.pictures.brush import Random, Size
 
 # What a picture shows, as one sentence for an alternative text or a caption.
@@ -89,7 +108,27 @@ SUBJECTS = {
 # A subject is drawn by the function of its name, with "_" for "-".
 PAINTINGS: dict[str, Callable[[Random, Size], Image.Image]] = {
     painting.__name__.replace("_", "-"): painting
-    for genre in (landscapes, countryside, skies, charts, maps, plans, nature, machines, patterns, table, garden)
+    for genre in (
+        stones,
+        coast,
+        mountains,
+        countryside,
+        skies,
+        charts,
+        weather,
+        maps,
+        islands,
+        plans,
+        astronomy,
+        nature,
+        bicycles,
+        diagrams,
+        patterns,
+        textiles,
+        table,
+        garden,
+        buildings,
+    )
     for painting in genre.PAINTINGS
 }
 
@@ -103,11 +142,8 @@ def draw(subject: str, seed: int, size: tuple[int, int]) -> Image.Image:
     return PAINTINGS[subject](np.random.default_rng(int.from_bytes(key[:16], "big")), size)
 
 
-def encode(image: Image.Image, format: Literal["jpeg", "png", "webp"], quality: int = 85) -> bytes:
-    """The image as a file of that format; `quality` (1 to 100) is that of JPEG and WebP, PNG keeps every pixel."""
+def encode(image: Image.Image, format: str, quality: int = 85) -> bytes:
+    """The bytes of a "jpeg", "png" or "webp" file; `quality` is 1 to 100 and means nothing to PNG."""
     buffer = io.BytesIO()
-    if format == "png":
-        image.save(buffer, "png")
-    else:
-        image.save(buffer, format, quality=quality)
+    image.save(buffer, format, quality=quality)
     return buffer.getvalue()

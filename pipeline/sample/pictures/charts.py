@@ -7,9 +7,12 @@ import numpy as np
 from PIL import Image
 
 from pipeline.sample.pictures import brush
-from pipeline.sample.pictures.brush import Colour, Pen, Random, Size, blend, pick
+from pipeline.sample.pictures.brush import Colour, Random, Size, blend, pick
+from pipeline.sample.pictures.pen import Pen
 
 SHEET = (400, 300)
+
+
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -23,14 +26,38 @@ class Theme:
 
 
 THEMES = (
-    Theme("#ffffff", "#f2f5f9", "#2a3440", "#d5dce4", ("#2f6db3", "#e07b39", "#3f9a6b", "#b8487a", "#7a62b8", "#c9a227", "#4aa8b8")),
-    Theme("#fbf6ea", "#f5ecd6", "#4a3a28", "#dfd2b4", ("#a4432f", "#3c6e71", "#d19a3a", "#6b7f3f", "#7b4b6b", "#c7714f", "#4d5a7d")),
-    Theme("#172029", "#1f2b37", "#dfe7ee", "#34424f", ("#5cc8ff", "#ffb454", "#7ee0a2", "#ff7d93", "#b89cff", "#ffe17a", "#6ae0d8")),
-    Theme("#f3f8f4", "#e6f0e9", "#20382c", "#c9dccf", ("#1f7a5c", "#94b447", "#e0a63c", "#cf6040", "#3d6f9e", "#7a4f7c", "#5fae9a")),
+    Theme(
+        "#ffffff",
+        "#f2f5f9",
+        "#2a3440",
+        "#d5dce4",
+        ("#2f6db3", "#e07b39", "#3f9a6b", "#b8487a", "#7a62b8", "#c9a227", "#4aa8b8"),
+    ),
+    Theme(
+        "#fbf6ea",
+        "#f5ecd6",
+        "#4a3a28",
+        "#dfd2b4",
+        ("#a4432f", "#3c6e71", "#d19a3a", "#6b7f3f", "#7b4b6b", "#c7714f", "#4d5a7d"),
+    ),
+    Theme(
+        "#172029",
+        "#1f2b37",
+        "#dfe7ee",
+        "#34424f",
+        ("#5cc8ff", "#ffb454", "#7ee0a2", "#ff7d93", "#b89cff", "#ffe17a", "#6ae0d8"),
+    ),
+    Theme(
+        "#f3f8f4",
+        "#e6f0e9",
+        "#20382c",
+        "#c9dccf",
+        ("#1f7a5c", "#94b447", "#e0a63c", "#cf6040", "#3d6f9e", "#7a4f7c", "#5fae9a"),
+    ),
 )
 
 
-def _sheet(rng: Random, size: Size, title: str) -> tuple[Pen, Theme, list[Colour]]:
+def chart_sheet(rng: Random, size: Size, title: str) -> tuple[Pen, Theme, list[Colour]]:
     theme = pick(rng, THEMES)
     pen = Pen(brush.gradient(size, theme.paper, blend(theme.paper, theme.panel, 0.7)), size, SHEET)
     pen.text(24, 20, title, 15, theme.ink, "lm")
@@ -38,7 +65,9 @@ def _sheet(rng: Random, size: Size, title: str) -> tuple[Pen, Theme, list[Colour
     return pen, theme, [*theme.hues[turn:], *theme.hues[:turn]]
 
 
-def _axes(pen: Pen, theme: Theme, top: float, step: float, unit: str, across: str = "", low: float = 0) -> tuple[float, float, float, float]:
+def axes(
+    pen: Pen, theme: Theme, top: float, step: float, unit: str, across: str = "", low: float = 0
+) -> tuple[float, float, float, float]:
     """The panel, its horizontal rules and their figures; returns left, top, width and height of the panel."""
     left, head, width, height = 50.0, 42.0, 330.0, 208.0
     pen.box(left, head, width, height, theme.panel)
@@ -52,7 +81,7 @@ def _axes(pen: Pen, theme: Theme, top: float, step: float, unit: str, across: st
     return left, head, width, height
 
 
-def _legend(pen: Pen, theme: Theme, names: tuple[str, ...], hues: list[Colour], x: float, y: float) -> None:
+def legend(pen: Pen, theme: Theme, names: tuple[str, ...], hues: list[Colour], x: float, y: float) -> None:
     for row, (name, hue) in enumerate(zip(names, hues, strict=False)):
         pen.box(x, y + row * 14 - 4.5, 9, 9, hue, corner=2)
         pen.text(x + 14, y + row * 14, name, 9.5, theme.ink, "lm")
@@ -60,14 +89,20 @@ def _legend(pen: Pen, theme: Theme, names: tuple[str, ...], hues: list[Colour], 
 
 def bar_chart(rng: Random, size: Size) -> Image.Image:
     place = pick(rng, ["the harbour", "the pass", "the mill", "the upper valley"])
-    pen, theme, hues = _sheet(rng, size, f"Rainfall at {place}")
+    pen, theme, hues = chart_sheet(rng, size, f"Rainfall at {place}")
     season = 75 + 55 * np.cos(2 * np.pi * (np.arange(12) - rng.uniform(0, 12)) / 12) + rng.uniform(-14, 14, 12)
-    left, top, width, height = _axes(pen, theme, 160, 40, "millimetres")
+    left, top, width, height = axes(pen, theme, 160, 40, "millimetres")
     slot = width / 12
     for month, value in enumerate(np.clip(season, 8, 158)):
         tall, x = height * value / 160, left + slot * (month + 0.16)
         for strip in range(12):  # a vertical gradient, dark foot to light top
-            pen.box(x, top + height - tall * (strip + 1) / 12, slot * 0.68, tall / 12 + 0.5, blend(blend(hues[0], theme.ink, 0.25), hues[0], strip / 11))
+            pen.box(
+                x,
+                top + height - tall * (strip + 1) / 12,
+                slot * 0.68,
+                tall / 12 + 0.5,
+                blend(blend(hues[0], theme.ink, 0.25), hues[0], strip / 11),
+            )
         pen.text(x + slot * 0.34, top + height - tall - 7, f"{value:.0f}", 8, theme.ink)
         pen.text(x + slot * 0.34, top + height + 10, MONTHS[month], 9, theme.ink)
     mean = top + height * (1 - float(season.mean()) / 160)
@@ -77,29 +112,34 @@ def bar_chart(rng: Random, size: Size) -> Image.Image:
 
 
 def line_chart(rng: Random, size: Size) -> Image.Image:
-    pen, theme, hues = _sheet(rng, size, "Temperature on one day")
-    left, top, width, height = _axes(pen, theme, 24, 6, "degrees Celsius", "hour of the day", -6)
+    pen, theme, hues = chart_sheet(rng, size, "Temperature on one day")
+    left, top, width, height = axes(pen, theme, 24, 6, "degrees Celsius", "hour of the day", -6)
     for hour in range(0, 25, 4):
         x = left + width * hour / 24
         pen.line([(x, top), (x, top + height)], theme.rule, 0.6)
         pen.text(x, top + height + 10, f"{hour:02d}", 9, theme.ink)
     hours = np.linspace(0, 24, 49)
     for index, base in enumerate((13, 7, 1)):
-        values = base + rng.uniform(-1.5, 1.5) + rng.uniform(3.5, 6) * np.cos((hours - rng.uniform(13.5, 16)) * np.pi / 12)
+        values = (
+            base + rng.uniform(-1.5, 1.5) + rng.uniform(3.5, 6) * np.cos((hours - rng.uniform(13.5, 16)) * np.pi / 12)
+        )
         values += brush.curve(rng, 49, 8, 3) * 0.9
-        points = [(left + width * hour / 24, top + height * (1 - (value + 6) / 30)) for hour, value in zip(hours, values, strict=True)]
+        points = [
+            (left + width * hour / 24, top + height * (1 - (value + 6) / 30))
+            for hour, value in zip(hours, values, strict=True)
+        ]
         pen.polygon([*points, (left + width, top + height), (left, top + height)], hues[index], 0.13)
         pen.line(points, hues[index], 2.2)
         for x, y in points[::6]:
             pen.disc(x, y, 2.6, theme.panel, edge=hues[index], width=1.4)
     pen.box(left + 8, top + 6, 74, 48, theme.paper, 0.8, 3)
-    _legend(pen, theme, ("Valley", "Pass", "Summit"), hues, left + 14, top + 16)
+    legend(pen, theme, ("Valley", "Pass", "Summit"), hues, left + 14, top + 16)
     return pen.done()
 
 
 def pie_chart(rng: Random, size: Size) -> Image.Image:
     loaf = pick(rng, ["country loaf", "rye loaf", "seed loaf", "white loaf"])
-    pen, theme, hues = _sheet(rng, size, f"What goes into a {loaf}")
+    pen, theme, hues = chart_sheet(rng, size, f"What goes into a {loaf}")
     names = ("Wheat flour", "Water", "Rye flour", "Sourdough", "Seeds", "Salt")
     shares = np.array([40, 33, 12, 10, 6, 2]) * rng.uniform(0.6, 1.6, 6)
     shares /= shares.sum()
@@ -115,32 +155,55 @@ def pie_chart(rng: Random, size: Size) -> Image.Image:
         inner = brush.ring(ox, oy, radius * 0.97, None, start, end, 60)
         pen.polygon([*inner, *brush.ring(ox, oy, radius * 0.86, None, end, start, 60)], "#ffffff", 0.14)
         if share > 0.05:
-            pen.text(ox + radius * 0.66 * math.cos(middle), oy + radius * 0.66 * math.sin(middle), f"{share:.0%}", 11, "#ffffff", halo=blend(hues[index], "#000000", 0.35))
+            pen.text(
+                ox + radius * 0.66 * math.cos(middle),
+                oy + radius * 0.66 * math.sin(middle),
+                f"{share:.0%}",
+                11,
+                "#ffffff",
+                halo=blend(hues[index], "#000000", 0.35),
+            )
         start = end
     if rng.random() < 0.5:
         pen.disc(x, y, radius * 0.42, theme.paper)
-    _legend(pen, theme, names, hues, 285, 118)
+    legend(pen, theme, names, hues, 285, 118)
     return pen.done()
 
 
 def scatter_plot(rng: Random, size: Size) -> Image.Image:
-    pen, theme, _ = _sheet(rng, size, pick(rng, ["Stars of the cluster", "Stars near the sun", "Stars by colour and light"]))
-    left, top, width, height = _axes(pen, theme, 16, 4, "brightness", "colour, from blue to red", -4)
+    pen, theme, _ = chart_sheet(
+        rng, size, pick(rng, ["Stars of the cluster", "Stars near the sun", "Stars by colour and light"])
+    )
+    left, top, width, height = axes(pen, theme, 16, 4, "brightness", "colour, from blue to red", -4)
     main = rng.random(230) ** 0.8
     giants = rng.random(45)
     xs = np.concatenate([main, 0.6 + 0.35 * giants, rng.uniform(0.1, 0.35, 14)])
-    ys = np.concatenate([0.93 - 0.86 * main + rng.normal(0, 0.035, 230), 0.68 + 0.18 * giants + rng.normal(0, 0.05, 45), rng.uniform(0.08, 0.2, 14)])
+    ys = np.concatenate(
+        [
+            0.93 - 0.86 * main + rng.normal(0, 0.035, 230),
+            0.68 + 0.18 * giants + rng.normal(0, 0.05, 45),
+            rng.uniform(0.08, 0.2, 14),
+        ]
+    )
     hue = brush.ramp(xs.astype(np.float32)[None, :], "#5a8cff", "#a8c8ff", "#fff3c4", "#ffc06a", "#ef5a3a")[0]
     for x, y, colour, big in zip(xs, np.clip(ys, 0.02, 0.98), hue, rng.random(len(xs)) ** 3, strict=True):
-        pen.disc(left + width * (0.03 + 0.94 * x), top + height * (1 - y), 1.8 + 3.4 * big, colour, 0.88, edge=blend(colour, "#202020", 0.45), width=0.5)
+        pen.disc(
+            left + width * (0.03 + 0.94 * x),
+            top + height * (1 - y),
+            1.8 + 3.4 * big,
+            colour,
+            0.88,
+            edge=blend(colour, "#202020", 0.45),
+            width=0.5,
+        )
     for words, x, y in (("main sequence", 0.3, 0.38), ("giants", 0.86, 0.95), ("white dwarfs", 0.24, 0.03)):
         pen.text(left + width * x, top + height * (1 - y), words, 10, theme.ink, halo=theme.panel)
     return pen.done()
 
 
 def area_chart(rng: Random, size: Size) -> Image.Image:
-    pen, theme, hues = _sheet(rng, size, "Harvest from the garden")
-    left, top, width, height = _axes(pen, theme, 60, 15, "kilograms a week", "week of the year")
+    pen, theme, hues = chart_sheet(rng, size, "Harvest from the garden")
+    left, top, width, height = axes(pen, theme, 60, 15, "kilograms a week", "week of the year")
     weeks = np.linspace(14, 46, 65)
     for week in range(14, 47, 4):
         pen.text(left + width * (week - 14) / 32, top + height + 10, str(week), 9, theme.ink)
@@ -148,7 +211,11 @@ def area_chart(rng: Random, size: Size) -> Image.Image:
     below = np.zeros(65)
     xs = left + width * (weeks - 14) / 32
     for index, peak in enumerate((20, 25, 32, 34, 41)):
-        grown = rng.uniform(13, 24) * np.exp(-(((weeks - peak - rng.uniform(-2, 2)) / rng.uniform(4, 7)) ** 2)) + 0.8 + 0.6 * (1 + brush.curve(rng, 65, 5, 3, smooth=True))
+        grown = (
+            rng.uniform(13, 24) * np.exp(-(((weeks - peak - rng.uniform(-2, 2)) / rng.uniform(4, 7)) ** 2))
+            + 0.8
+            + 0.6 * (1 + brush.curve(rng, 65, 5, 3, smooth=True))
+        )
         above = below + grown
         upper = [(x, top + height * (1 - value / 60)) for x, value in zip(xs, np.minimum(above, 59), strict=True)]
         lower = [(x, top + height * (1 - value / 60)) for x, value in zip(xs, np.minimum(below, 59), strict=True)]
@@ -156,79 +223,14 @@ def area_chart(rng: Random, size: Size) -> Image.Image:
         pen.line(upper, blend(hues[index], "#ffffff", 0.4), 1.2)
         below = above
     pen.box(left + 6, top + 4, 78, 76, theme.paper, 0.75, 3)
-    _legend(pen, theme, names[::-1], hues[:5][::-1], left + 12, top + 14)
+    legend(pen, theme, names[::-1], hues[:5][::-1], left + 12, top + 14)
     return pen.done()
 
 
-def tide_chart(rng: Random, size: Size) -> Image.Image:
-    pen, theme, hues = _sheet(rng, size, pick(rng, ["Tides at the harbour", "Spring tides in the bay", "Tides at the river mouth"]))
-    left, top, width, height = _axes(pen, theme, 6, 1, "metres", "hours from midnight")
-    hours = np.linspace(0, 48, 241)
-    start, range_, drift = rng.uniform(0, 12), rng.uniform(1.6, 2.5), rng.uniform(-0.25, 0.25)
-    level = 2.9 + (range_ + drift * np.sin(hours / 8)) * np.cos(2 * np.pi * (hours - start) / 12.42) + 0.2 * np.cos(2 * np.pi * hours / 24.8)
-    points = [(left + width * hour / 48, top + height * (1 - value / 6)) for hour, value in zip(hours, level, strict=True)]
-    for first, last in ((0, 6), (20, 30), (44, 48)):
-        pen.box(left + width * first / 48, top, width * (last - first) / 48, height, "#102040", 0.12)
-    for layer in range(5):
-        lowered = [(x, y + (top + height - y) * layer / 6) for x, y in points]
-        pen.polygon([*lowered, (left + width, top + height), (left, top + height)], hues[0], 0.22)
-    pen.line(points, hues[0], 2.2)
-    for hour in range(0, 49, 6):
-        pen.text(left + width * hour / 48, top + height + 10, str(hour), 9, theme.ink)
-    turns = [i for i in range(1, 240) if (level[i] - level[i - 1]) * (level[i + 1] - level[i]) < 0]
-    for i in turns:
-        x, y = points[i]
-        high = level[i] > 2.9
-        pen.disc(x, y, 3, hues[1] if high else hues[2])
-        pen.text(x, y + (-10 if high else 10), f"{level[i]:.1f} m", 9, theme.ink, halo=theme.panel)
-    return pen.done()
-
-
-def heat_map(rng: Random, size: Size) -> Image.Image:
-    pen, theme, _ = _sheet(rng, size, "Temperature by month and hour")
-    stops = pick(rng, [("#2b3f8c", "#5fa8d3", "#f4f1c9", "#f0a04b", "#b3282d"), ("#1f1147", "#6b2d7c", "#c9516a", "#f99a5c", "#fdf0b0"), ("#0c4a4e", "#3f9c8c", "#dff0c2", "#e8c24a", "#a8481f")])
-    hours, months = np.meshgrid(np.arange(24), np.arange(12))
-    value = 0.5 - 0.33 * np.cos(2 * np.pi * (months - rng.uniform(0, 1)) / 12) - 0.15 * np.cos(2 * np.pi * (hours - rng.uniform(2, 4)) / 24) + rng.normal(0, 0.03, (12, 24))
-    colours = brush.ramp(np.clip(value, 0, 1).astype(np.float32), *stops)
-    left, top, cell, deep = 46.0, 42.0, 12.6, 18.2
-    for month in range(12):
-        pen.text(left - 6, top + deep * (month + 0.5), MONTHS[month], 9, theme.ink, "rm")
-        for hour in range(24):
-            pen.box(left + cell * hour, top + deep * month, cell - 0.8, deep - 0.8, colours[month, hour], corner=1.2)
-    for hour in range(0, 24, 3):
-        pen.text(left + cell * (hour + 0.5), top + deep * 12 + 9, f"{hour:02d}", 9, theme.ink)
-    pen.text(left + cell * 12, 288, "hour of the day", 10, theme.ink)
-    scale = brush.ramp(np.linspace(1, 0, 44, dtype=np.float32)[None, :], *stops)[0]
-    for row, colour in enumerate(scale):
-        pen.box(358, top + row * 4.95, 12, 5.2, colour)
-    for row, words in enumerate(("28", "14", "0")):
-        pen.text(375, top + 4 + row * 105, words, 9, theme.ink, "lm")
-    return pen.done()
-
-
-def wind_rose(rng: Random, size: Size) -> Image.Image:
-    pen, theme, _ = _sheet(rng, size, pick(rng, ["Wind at the summit", "Wind at the lighthouse", "Wind over the fields"]))
-    stops = pick(rng, [("#cfe8f4", "#2a5c9c"), ("#fde2a8", "#b8402c"), ("#dcefc0", "#1f6a4c"), ("#ecd8f4", "#5c2c8c")])
-    x, y, radius = 160.0, 164.0, 108.0
-    for share in (0.25, 0.5, 0.75, 1):
-        pen.disc(x, y, radius * share, None if share < 1 else theme.panel, edge=theme.rule, width=0.8)
-    for share in (0.25, 0.5, 0.75):
-        pen.disc(x, y, radius * share, None, edge=theme.rule, width=0.8)
-    main = rng.integers(16)
-    for sector in range(16):
-        away = min((sector - main) % 16, (main - sector) % 16)
-        total = radius * min(1, (0.2 + 0.75 * math.exp(-away * away / 9) + 0.35 * math.exp(-((away - 8) ** 2) / 6)) * rng.uniform(0.7, 1.05))
-        angle, inner = sector * 22.5 - 90, 6.0
-        for level, share in enumerate((0.3, 0.58, 0.82, 1)):
-            outer = max(inner + 0.5, total * share)
-            wedge = [*brush.ring(x, y, outer, None, angle - 9, angle + 9, 10), *brush.ring(x, y, inner, None, angle + 9, angle - 9, 10)]
-            pen.polygon(wedge, blend(*stops, level / 3), edge=theme.paper, width=0.6)
-            inner = outer
-    for words, angle in (("N", -90), ("E", 0), ("S", 90), ("W", 180)):
-        pen.text(x + (radius + 10) * math.cos(math.radians(angle)), y + (radius + 10) * math.sin(math.radians(angle)), words, 12, theme.ink)
-    pen.text(292, 118, "Wind speed", 10.5, theme.ink, "lm")
-    _legend(pen, theme, ("calm to light", "moderate", "fresh", "strong"), [blend(*stops, level / 3) for level in range(4)], 292, 138)
-    return pen.done()
-
-
-PAINTINGS = (bar_chart, line_chart, pie_chart, scatter_plot, area_chart, tide_chart, heat_map, wind_rose)
+PAINTINGS = (
+    bar_chart,
+    line_chart,
+    pie_chart,
+    scatter_plot,
+    area_chart,
+)

@@ -1,4 +1,4 @@
-"""A generator of random numbers and a size in; dunes, fields, a valley, a shower or a windmill out."""
+"""A generator of random numbers and a size in; dunes, fields, a valley or a shower out."""
 
 import math
 
@@ -6,24 +6,28 @@ import numpy as np
 from PIL import Image
 
 from pipeline.sample.pictures import brush
-from pipeline.sample.pictures.brush import Colour, Pixels, Random, Size, blend, fill, jitter, pick
-from pipeline.sample.pictures.landscapes import clouds
+from pipeline.sample.pictures.brush import Colour, Pixels, Random, Size, blend, clouds, fill, jitter, pick
 
 
 def desert_dunes(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    sky, sand = pick(rng, [
-        (("#3f78b8", "#a8cbe0", "#f6e8cc"), ("#f0c078", "#8a4a24")),
-        (("#5a3f7c", "#d88a7c", "#ffd9a0"), ("#e89a5c", "#5c2436")),
-        (("#7ca4b8", "#d6dcd0", "#fbf0d4"), ("#e6d0a0", "#8c6c48")),
-    ])  # fmt: skip
+    sky, sand = pick(
+        rng,
+        [
+            (("#3f78b8", "#a8cbe0", "#f6e8cc"), ("#f0c078", "#8a4a24")),
+            (("#5a3f7c", "#d88a7c", "#ffd9a0"), ("#e89a5c", "#5c2436")),
+            (("#7ca4b8", "#d6dcd0", "#fbf0d4"), ("#e6d0a0", "#8c6c48")),
+        ],
+    )
     pixels = brush.gradient(size, *sky, sky[2])
     brush.glow(pixels, width * 0.12, height * 0.25, height * 0.35, "#fff4d4", 0.7)
     columns, rows = brush.grid(size)
     soft = brush.noise(rng, size, 5, 3, stretch=3)
     for layer in range(5):
         near = layer / 4
-        top = height * (0.42 + 0.11 * layer) + height * (0.05 + 0.07 * near) * brush.curve(rng, width, 1.2 + rng.random(), 2, 0.3, smooth=True)
+        top = height * (0.42 + 0.11 * layer) + height * (0.05 + 0.07 * near) * brush.curve(
+            rng, width, 1.2 + rng.random(), 2, 0.3, smooth=True
+        )
         lit, dark = blend(sand[0], sky[2], 0.5 * (1 - near)), blend(sand[1], sky[1], 0.55 * (1 - near))
         ripples = np.sin((rows - top) * (260 / height) / (0.5 + near) + soft * 30) * 0.035 * near
         brush.ground(pixels, top, blend(lit, "#ffffff", 0.2), blend(lit, dark, 0.3), (1 + ripples).astype(np.float32))
@@ -40,30 +44,74 @@ def desert_dunes(rng: Random, size: Size) -> Image.Image:
 
 def _tree(rng: Random, pixels: Pixels, x: float, foot: float, tall: float, leaf: Colour) -> None:
     fill(pixels, brush.ring(x + tall * 0.3, foot + tall * 0.02, tall * 0.55, tall * 0.07), "#101a08", alpha=0.3)
-    fill(pixels, [(x - tall * 0.05, foot), (x + tall * 0.05, foot), (x + tall * 0.03, foot - tall * 0.5), (x - tall * 0.03, foot - tall * 0.5)], "#4a3624")
+    fill(
+        pixels,
+        [
+            (x - tall * 0.05, foot),
+            (x + tall * 0.05, foot),
+            (x + tall * 0.03, foot - tall * 0.5),
+            (x - tall * 0.03, foot - tall * 0.5),
+        ],
+        "#4a3624",
+    )
     for _ in range(22):
         angle, reach = rng.uniform(0, 2 * math.pi), rng.random() ** 0.5 * tall * 0.3
         dx, dy = math.cos(angle) * reach * 1.1, math.sin(angle) * reach
         light = 0.5 - 0.5 * (dx + dy) / (tall * 0.45)
-        brush.disc(pixels, x + dx, foot - tall * 0.68 + dy, tall * rng.uniform(0.08, 0.15), blend(blend(leaf, "#08160c", 0.6), blend(leaf, "#f4f0a0", 0.25), min(1, max(0, light))))
+        brush.disc(
+            pixels,
+            x + dx,
+            foot - tall * 0.68 + dy,
+            tall * rng.uniform(0.08, 0.15),
+            blend(blend(leaf, "#08160c", 0.6), blend(leaf, "#f4f0a0", 0.25), min(1, max(0, light))),
+        )
 
 
 def _house(pixels: Pixels, x: float, foot: float, unit: float, roof: Colour) -> None:
-    fill(pixels, [(x, foot), (x + unit * 1.6, foot), (x + unit * 1.6, foot - unit * 0.62), (x, foot - unit * 0.62)], "#f3e8d2", "#c9b898", angle=0)
-    fill(pixels, [(x - unit * 0.12, foot - unit * 0.58), (x + unit * 1.72, foot - unit * 0.58), (x + unit * 1.4, foot - unit * 1.12), (x + unit * 0.2, foot - unit * 1.12)], roof, blend(roof, "#000000", 0.3))
+    fill(
+        pixels,
+        [(x, foot), (x + unit * 1.6, foot), (x + unit * 1.6, foot - unit * 0.62), (x, foot - unit * 0.62)],
+        "#f3e8d2",
+        "#c9b898",
+        angle=0,
+    )
+    fill(
+        pixels,
+        [
+            (x - unit * 0.12, foot - unit * 0.58),
+            (x + unit * 1.72, foot - unit * 0.58),
+            (x + unit * 1.4, foot - unit * 1.12),
+            (x + unit * 0.2, foot - unit * 1.12),
+        ],
+        roof,
+        blend(roof, "#000000", 0.3),
+    )
     for place in (0.25, 0.75, 1.2):
         fill(pixels, brush.ring(x + unit * place, foot - unit * 0.3, unit * 0.12, unit * 0.16, 45, 405, 5), "#3a3430")
-    fill(pixels, [(x + unit * 0.4, foot - unit), (x + unit * 0.58, foot - unit), (x + unit * 0.58, foot - unit * 1.4), (x + unit * 0.4, foot - unit * 1.4)], "#8a5a48")
+    fill(
+        pixels,
+        [
+            (x + unit * 0.4, foot - unit),
+            (x + unit * 0.58, foot - unit),
+            (x + unit * 0.58, foot - unit * 1.4),
+            (x + unit * 0.4, foot - unit * 1.4),
+        ],
+        "#8a5a48",
+    )
 
 
-def _fields(rng: Random, pixels: Pixels, start: float, count: int, crops: list[Colour], haze: Colour) -> list[tuple[float, float]]:
+def fields(
+    rng: Random, pixels: Pixels, start: float, count: int, crops: list[Colour], haze: Colour
+) -> list[tuple[float, float]]:
     """Hills with furrows from the row `start` (0..1) down; returns places on their tops, far ones first."""
     height, width = pixels.shape[:2]
     columns, rows = brush.grid((width, height))
     places = []
     for layer in range(count):
         near = layer / max(1, count - 1)
-        top = height * (start + (0.86 - start) * near**1.3) + height * 0.045 * brush.curve(rng, width, 1.5, 2, 0.4, smooth=True)
+        top = height * (start + (0.86 - start) * near**1.3) + height * 0.045 * brush.curve(
+            rng, width, 1.5, 2, 0.4, smooth=True
+        )
         eye, lines = width * rng.uniform(0.1, 0.9), rng.uniform(30, 60)
         depth = np.maximum(rows - top, 0) + height * 0.06
         across = (columns - eye) / depth
@@ -79,15 +127,18 @@ def _fields(rng: Random, pixels: Pixels, start: float, count: int, crops: list[C
 
 
 def rolling_fields(rng: Random, size: Size) -> Image.Image:
-    width, height = size
-    sky, crops = pick(rng, [
-        (("#4a90d0", "#b4d8ee", "#eef4ee"), ["#7fb04a", "#d8b84c", "#5a9440", "#a8c05c", "#c89a44"]),
-        (("#6a7cb0", "#e8b8a0", "#ffe6c0"), ["#b8963c", "#8a7a34", "#d0a850", "#6c7a38", "#a4682c"]),
-        (("#5aa0c8", "#c8e4e8", "#f8f6e4"), ["#8c6cb8", "#9a7cc4", "#7fa85c", "#7458a4", "#b4b860"]),
-    ])  # fmt: skip
+    _width, height = size
+    sky, crops = pick(
+        rng,
+        [
+            (("#4a90d0", "#b4d8ee", "#eef4ee"), ["#7fb04a", "#d8b84c", "#5a9440", "#a8c05c", "#c89a44"]),
+            (("#6a7cb0", "#e8b8a0", "#ffe6c0"), ["#b8963c", "#8a7a34", "#d0a850", "#6c7a38", "#a4682c"]),
+            (("#5aa0c8", "#c8e4e8", "#f8f6e4"), ["#8c6cb8", "#9a7cc4", "#7fa85c", "#7458a4", "#b4b860"]),
+        ],
+    )
     pixels = brush.gradient(size, *sky, sky[2])
     clouds(rng, pixels, "#ffffff", blend(sky[0], "#ffffff", 0.5), 0.5)
-    places = _fields(rng, pixels, 0.42, 5, list(crops), sky[1])
+    places = fields(rng, pixels, 0.42, 5, list(crops), sky[1])
     for index, (x, foot) in enumerate(places):
         unit = height * (0.035 + 0.007 * index)
         if index in (6, 9):
@@ -99,11 +150,14 @@ def rolling_fields(rng: Random, size: Size) -> Image.Image:
 
 def river_valley(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    sky, green = pick(rng, [
-        (("#4f94d4", "#bcdcee", "#f4f2e0"), ("#7fae50", "#28502c")),
-        (("#7a5c98", "#f0a890", "#ffe2b0"), ("#8c8448", "#33301f")),
-        (("#6f8ca4", "#c4d0d4", "#eef0ea"), ("#6f9a70", "#1f4038")),
-    ])  # fmt: skip
+    sky, green = pick(
+        rng,
+        [
+            (("#4f94d4", "#bcdcee", "#f4f2e0"), ("#7fae50", "#28502c")),
+            (("#7a5c98", "#f0a890", "#ffe2b0"), ("#8c8448", "#33301f")),
+            (("#6f8ca4", "#c4d0d4", "#eef0ea"), ("#6f9a70", "#1f4038")),
+        ],
+    )
     pixels = brush.gradient(size, *sky, sky[2])
     clouds(rng, pixels, "#ffffff", sky[1], 0.45)
     for layer in range(3):
@@ -113,7 +167,13 @@ def river_valley(rng: Random, size: Size) -> Image.Image:
     horizon = height * 0.52
     columns, rows = brush.grid(size)
     grain = 0.82 + 0.36 * brush.noise(rng, size, 14, 4, 0.7, stretch=2.5)
-    brush.ground(pixels, horizon + height * 0.012 * brush.curve(rng, width, 3, smooth=True), blend(green[0], sky[1], 0.35), green[1], grain)
+    brush.ground(
+        pixels,
+        horizon + height * 0.012 * brush.curve(rng, width, 3, smooth=True),
+        blend(green[0], sky[1], 0.35),
+        green[1],
+        grain,
+    )
     near = np.clip((rows - horizon) / (height - horizon), 1e-3, 1)
     phase, swing = rng.uniform(0, 2 * math.pi), pick(rng, [-1, 1]) * rng.uniform(0.2, 0.28)
     middle = width * (0.5 + swing * np.sin(phase + 5.2 * near**0.45) * (0.25 + near**0.6))
@@ -126,69 +186,58 @@ def river_valley(rng: Random, size: Size) -> Image.Image:
     brush.cover(pixels, edge.astype(np.float32), water)
     for place in np.sort(rng.uniform(0.02, 0.9, 34)):
         row = min(height - 1, int(horizon + place * (height - horizon)))
-        x = float(middle[row, 0] + pick(rng, [-1, 1]) * (half[row, 0] * 1.15 + height * rng.uniform(0.03, 0.5) * (0.3 + place)))
+        x = float(
+            middle[row, 0]
+            + pick(rng, [-1, 1]) * (half[row, 0] * 1.15 + height * rng.uniform(0.03, 0.5) * (0.3 + place))
+        )
         _tree(rng, pixels, x, row, height * (0.03 + 0.2 * place), jitter(rng, blend(green[0], green[1], 0.3)))
     return brush.image_of(pixels)
 
 
 def rain_shower(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    sky, land = pick(rng, [
-        (("#4a5668", "#8c9aa8", "#e4dcc4"), ["#7f9a4c", "#a8a04c", "#5f8444"]),
-        (("#3c4460", "#8c88a4", "#f0cfae"), ["#8c8c44", "#6c7840", "#b09048"]),
-    ])  # fmt: skip
+    sky, land = pick(
+        rng,
+        [
+            (("#4a5668", "#8c9aa8", "#e4dcc4"), ["#7f9a4c", "#a8a04c", "#5f8444"]),
+            (("#3c4460", "#8c88a4", "#f0cfae"), ["#8c8c44", "#6c7840", "#b09048"]),
+        ],
+    )
     pixels = brush.gradient(size, *sky, sky[2])
     columns, rows = brush.grid(size)
     x, spread = width * rng.uniform(0.28, 0.72), height * rng.uniform(0.28, 0.38)
     bow, centre = height * 0.62, (x + math.copysign(height * 0.75, width / 2 - x), height * 0.95)
     away = (np.hypot(columns - centre[0], rows - centre[1]) - bow) / (height * 0.085)
     colours = brush.ramp(np.clip(1 - away, 0, 1), "#e04040", "#f0a040", "#f4ec60", "#58c060", "#4080e0", "#7040b0")
-    brush.cover(pixels, (np.clip(away * 4, 0, 1) * np.clip((1 - away) * 4, 0, 1) * 0.5 * np.clip(rows / height * 1.6 - 0.1, 0, 1)).astype(np.float32), colours)
+    brush.cover(
+        pixels,
+        (
+            np.clip(away * 4, 0, 1) * np.clip((1 - away) * 4, 0, 1) * 0.5 * np.clip(rows / height * 1.6 - 0.1, 0, 1)
+        ).astype(np.float32),
+        colours,
+    )
     bumps = brush.noise(rng, size, 4, 5, 0.55, stretch=2)
     lower = height * 0.38 + height * 0.16 * (bumps - 0.5) + np.clip(np.abs(columns - x) - spread, 0, None) * -0.35
     cloud = np.clip((lower - rows) / (height * 0.03), 0, 1)
     shade = np.clip(bumps * 1.3 - 0.15 + (0.1 - rows / height) * 1.1, 0, 1)
-    brush.cover(pixels, cloud.astype(np.float32) * 0.95, brush.ramp(shade.astype(np.float32), "#242a38", "#626c7c", "#c8ccd0"))
+    brush.cover(
+        pixels, cloud.astype(np.float32) * 0.95, brush.ramp(shade.astype(np.float32), "#242a38", "#626c7c", "#c8ccd0")
+    )
     slant = columns - x + (rows - height * 0.4) * 0.25
     fine = np.interp(slant, np.arange(-2 * width, 2 * width, 2), rng.random(2 * width) ** 1.5)
-    rain = np.exp(-((slant / spread) ** 4)) * np.clip((rows - height * 0.3) / (height * 0.1), 0, 1) * np.clip(1.4 - rows / height, 0, 1)
-    _fields(rng, pixels, 0.66, 4, list(land), sky[1])
+    rain = (
+        np.exp(-((slant / spread) ** 4))
+        * np.clip((rows - height * 0.3) / (height * 0.1), 0, 1)
+        * np.clip(1.4 - rows / height, 0, 1)
+    )
+    fields(rng, pixels, 0.66, 4, list(land), sky[1])
     brush.cover(pixels, (rain * (0.15 + 0.6 * fine)).astype(np.float32), blend(sky[0], "#d8dce4", 0.45))
     return brush.image_of(pixels)
 
 
-def windmill(rng: Random, size: Size) -> Image.Image:
-    width, height = size
-    sky, crops = pick(rng, [
-        (("#3f8ad0", "#b0d8f0", "#f4f4e6"), ["#88b448", "#d4c050"]),
-        (("#3c3c78", "#d87c74", "#ffd490"), ["#7c6c38", "#a07c38"]),
-        (("#6fa0bc", "#d0e0e0", "#f6f0de"), ["#c84848", "#d8a040", "#8c5cac", "#70a050"]),
-    ])  # fmt: skip
-    pixels = brush.gradient(size, *sky, sky[2])
-    clouds(rng, pixels, "#ffffff", sky[1], 0.52)
-    _fields(rng, pixels, 0.66, 4, list(crops), sky[1])
-    x, foot, tall = width * rng.uniform(0.36, 0.64), height * 0.8, height * 0.42
-    wall = pick(rng, ["#f2ead8", "#c88a60", "#d8d4cc"])
-    fill(pixels, brush.ring(x + tall * 0.5, foot + tall * 0.02, tall * 0.8, tall * 0.07), "#10180c", alpha=0.35)
-    fill(pixels, [(x - tall * 0.24, foot), (x + tall * 0.24, foot), (x + tall * 0.15, foot - tall), (x - tall * 0.15, foot - tall)], blend(wall, "#ffffff", 0.2), blend(wall, "#201418", 0.6), angle=0)
-    fill(pixels, brush.ring(x, foot - tall, tall * 0.17, tall * 0.17, 180, 360), "#5c4438", "#241a18", angle=0)
-    for up, wide in ((0.32, 0.05), (0.68, 0.04)):
-        fill(pixels, [(x - wide * tall, foot - tall * (up + 0.08)), (x + wide * tall, foot - tall * (up + 0.08)), (x + wide * tall, foot - tall * (up - 0.06)), (x - wide * tall, foot - tall * (up - 0.06))], "#2c2a30")
-    fill(pixels, [(x - tall * 0.055, foot), (x + tall * 0.055, foot), (x + tall * 0.055, foot - tall * 0.17), (x - tall * 0.055, foot - tall * 0.17)], "#4a3020")
-    pen = brush.Pen(pixels, size)
-    turn, hub, reach = rng.uniform(0, math.pi / 2), foot - tall * 0.98, tall * 0.82
-    for sail in range(4):
-        along = np.array([math.cos(turn + sail * math.pi / 2), math.sin(turn + sail * math.pi / 2)])
-        side = np.array([-along[1], along[0]]) * tall * 0.15
-        root, tip = np.array([x, hub]) + along * reach * 0.2, np.array([x, hub]) + along * reach
-        pen.polygon([tuple(root), tuple(tip), tuple(tip + side), tuple(root + side)], "#fbf6e8", 0.85)
-        for rung in np.linspace(0, 1, 8):
-            place = root + (tip - root) * rung
-            pen.line([tuple(place), tuple(place + side)], "#6a4c34", height / 260)
-        pen.line([tuple(root + side * 0.5), tuple(tip + side * 0.5)], "#6a4c34", height / 300)
-        pen.line([(x, hub), tuple(tip)], "#3f2a1c", height / 90)
-    pen.disc(x, hub, tall * 0.045, "#2c1e16")
-    return pen.done()
-
-
-PAINTINGS = (desert_dunes, rolling_fields, river_valley, rain_shower, windmill)
+PAINTINGS = (
+    desert_dunes,
+    rolling_fields,
+    river_valley,
+    rain_shower,
+)

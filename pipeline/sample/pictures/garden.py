@@ -1,4 +1,4 @@
-"""A generator of random numbers and a size in; plants of the garden, a city at night or a church window out."""
+"""A generator of random numbers and a size in; plants of the garden out."""
 
 import math
 
@@ -6,21 +6,47 @@ import numpy as np
 from PIL import Image
 
 from pipeline.sample.pictures import brush
-from pipeline.sample.pictures.brush import Pen, Random, Size, ball, blend, fill, jitter, pick
+from pipeline.sample.pictures.brush import Random, Size, ball, blend, fill, jitter, pick
+from pipeline.sample.pictures.pen import Pen
 
 
 def sunflower(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    sky, petal, seed = pick(rng, [(("#5ca4e0", "#cfe8f4"), "#f8c020", "#4c2c14"), (("#6c8c4c", "#c8d89c"), "#f09420", "#3c2010"), (("#c87c5c", "#fbe0b8"), "#f4d048", "#5c3c1c"), (("#2c3c5c", "#7c8cac"), "#e8862c", "#2c180c")])
+    sky, petal, seed = pick(
+        rng,
+        [
+            (("#5ca4e0", "#cfe8f4"), "#f8c020", "#4c2c14"),
+            (("#6c8c4c", "#c8d89c"), "#f09420", "#3c2010"),
+            (("#c87c5c", "#fbe0b8"), "#f4d048", "#5c3c1c"),
+            (("#2c3c5c", "#7c8cac"), "#e8862c", "#2c180c"),
+        ],
+    )
     pixels = brush.gradient(size, *sky)
     for _ in range(16):
-        brush.glow(pixels, rng.uniform(0, width), rng.uniform(0, height), height * rng.uniform(0.04, 0.09), jitter(rng, blend(sky[1], "#a8c868", 0.4), 0.1), 0.3)
+        brush.glow(
+            pixels,
+            rng.uniform(0, width),
+            rng.uniform(0, height),
+            height * rng.uniform(0.04, 0.09),
+            jitter(rng, blend(sky[1], "#a8c868", 0.4), 0.1),
+            0.3,
+        )
     pen, unit = Pen(pixels, size), min(width, height)
     x, y, disc = width * rng.uniform(0.45, 0.55), height * rng.uniform(0.45, 0.52), unit * rng.uniform(0.2, 0.24)
     pen.line([(x, y), (x + unit * 0.04, height * 0.8), (x + unit * 0.02, height * 1.1)], "#3c6c2c", unit * 0.05)
-    pen.line([(x - unit * 0.012, y), (x + unit * 0.028, height * 0.8), (x + unit * 0.008, height * 1.1)], "#6c9c44", unit * 0.015)
+    pen.line(
+        [(x - unit * 0.012, y), (x + unit * 0.028, height * 0.8), (x + unit * 0.008, height * 1.1)],
+        "#6c9c44",
+        unit * 0.015,
+    )
     for side in (-1, 1):
-        leaf = [(x, height * 0.96), (x + side * unit * 0.15, height * 0.8), (x + side * unit * 0.42, height * 0.8), (x + side * unit * 0.3, height * 0.94), (x + side * unit * 0.1, height * 1.0)]
+        leaf = [
+            (x, height * 0.96),
+            (x + side * unit * 0.15, height * 0.8),
+            (x + side * unit * 0.42, height * 0.8),
+            (x + side * unit * 0.3, height * 0.94),
+            (x + side * unit * 0.1, height * 1.0),
+        ]
         pen.polygon(leaf, jitter(rng, "#4c8438"), edge="#2c5420", width=unit * 0.005)
     count = int(rng.integers(17, 24))
     for layer, (long, tone) in enumerate(((0.205, 0.3), (0.19, 0.12), (0.16, 0.0))):
@@ -31,7 +57,10 @@ def sunflower(rng: Random, size: Size) -> Image.Image:
             wide = 0.62 * math.pi / count * 1.5
             t = np.linspace(0, 1, 10)
             out, half = disc * 0.8 + (reach - disc * 0.8) * t, wide * np.sin(np.pi * t**0.75) ** 0.8 * (1 - 0.35 * t)
-            left, right = [(x + r * math.cos(a + h), y + r * math.sin(a + h)) for r, h in zip(out, half, strict=True)], [(x + r * math.cos(a - h), y + r * math.sin(a - h)) for r, h in zip(out, half, strict=True)]
+            left, right = (
+                [(x + r * math.cos(a + h), y + r * math.sin(a + h)) for r, h in zip(out, half, strict=True)],
+                [(x + r * math.cos(a - h), y + r * math.sin(a - h)) for r, h in zip(out, half, strict=True)],
+            )
             middle = [(x + r * math.cos(a), y + r * math.sin(a)) for r in out]
             pen.polygon([*left, *right[::-1]], colour)
             pen.polygon([*middle, *right[::-1]], blend(colour, "#8c3c08", 0.22))
@@ -40,16 +69,24 @@ def sunflower(rng: Random, size: Size) -> Image.Image:
     for index in range(420, 0, -1):
         a, r = index * math.pi * (3 - math.sqrt(5)), disc * math.sqrt(index / 420)
         part = r / disc
-        tone = blend(blend("#7c8c34", seed, min(1, part * 2.4)), "#d8942c", max(0.0, part - 0.72) * 2.6)
+        hue = blend(blend("#7c8c34", seed, min(1, part * 2.4)), "#d8942c", max(0.0, part - 0.72) * 2.6)
         px, py, big = x + r * math.cos(a), y + r * math.sin(a), disc * (0.028 + 0.022 * part)
-        pen.disc(px, py, big, blend(tone, "#000000", 0.35))
-        pen.disc(px - big * 0.2, py - big * 0.25, big * 0.66, blend(tone, "#fff0b0", 0.18))
+        pen.disc(px, py, big, blend(hue, "#000000", 0.35))
+        pen.disc(px - big * 0.2, py - big * 0.25, big * 0.66, blend(hue, "#fff0b0", 0.18))
     return pen.done()
 
 
 def fern(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    back, leaf = pick(rng, [(("#10241a", "#2c4c34"), ("#3c8c3c", "#a8d860")), (("#f4f0e0", "#dcd8bc"), ("#2c5c34", "#6c9c44")), (("#1c2c34", "#3c5c5c"), ("#4ca080", "#b0e8b8")), (("#3c2818", "#6c4c2c"), ("#7c9c34", "#e0d068"))])
+    back, leaf = pick(
+        rng,
+        [
+            (("#10241a", "#2c4c34"), ("#3c8c3c", "#a8d860")),
+            (("#f4f0e0", "#dcd8bc"), ("#2c5c34", "#6c9c44")),
+            (("#1c2c34", "#3c5c5c"), ("#4ca080", "#b0e8b8")),
+            (("#3c2818", "#6c4c2c"), ("#7c9c34", "#e0d068")),
+        ],
+    )
     pixels = brush.gradient(size, *back)
     brush.cover(pixels, np.clip(brush.noise(rng, size, 5, 3) * 1.6 - 0.6, 0, 1) * 0.35, blend(back[1], leaf[1], 0.35))
     pen = Pen(pixels, size)
@@ -67,30 +104,70 @@ def fern(rng: Random, size: Size) -> Image.Image:
             long = height * 0.3 * math.sin(math.pi * (0.14 + 0.86 * t[i])) ** 0.85 * (1.06 - t[i])
             for side in (-1, 1):
                 way = heading + side * (1.22 - 0.35 * t[i])
-                tone = blend(blend(jitter(rng, leaf[0], 0.04), leaf[1], float(t[i]) * 0.6 + (0.2 if side < 0 else 0)), back[1], blur)
+                tone = blend(
+                    blend(jitter(rng, leaf[0], 0.04), leaf[1], float(t[i]) * 0.6 + (0.2 if side < 0 else 0)),
+                    back[1],
+                    blur,
+                )
                 parts = max(3, int(long / height * 46))
                 droop = -side * 0.3
                 tips = (spine_x[i] + long * math.cos(way + droop), spine_y[i] + long * math.sin(way + droop))
                 pen.line([(spine_x[i], spine_y[i]), tips], stem, height * 0.003)
                 for j in range(parts):
                     s = (j + 0.5) / parts
-                    bx, by = spine_x[i] + long * s * math.cos(way + droop * s), spine_y[i] + long * s * math.sin(way + droop * s)
+                    bx, by = (
+                        spine_x[i] + long * s * math.cos(way + droop * s),
+                        spine_y[i] + long * s * math.sin(way + droop * s),
+                    )
                     small = long * 0.21 * (1 - s) ** 0.65 + height * 0.004
                     for flank in (-1, 1):
                         tip = way + droop * s + flank * 1.05
-                        pen.polygon([(bx, by), (bx + small * math.cos(tip - 0.3) * 0.6, by + small * math.sin(tip - 0.3) * 0.6), (bx + small * math.cos(tip), by + small * math.sin(tip)), (bx + small * math.cos(tip + 0.35) * 0.55, by + small * math.sin(tip + 0.35) * 0.55)], tone if flank < 0 else blend(tone, "#000000", 0.14))
+                        pen.polygon(
+                            [
+                                (bx, by),
+                                (bx + small * math.cos(tip - 0.3) * 0.6, by + small * math.sin(tip - 0.3) * 0.6),
+                                (bx + small * math.cos(tip), by + small * math.sin(tip)),
+                                (bx + small * math.cos(tip + 0.35) * 0.55, by + small * math.sin(tip + 0.35) * 0.55),
+                            ],
+                            tone if flank < 0 else blend(tone, "#000000", 0.14),
+                        )
     return pen.done()
 
 
 def vegetable_bed(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    sky, soil = pick(rng, [(("#7cbce8", "#dceef4"), ("#7c5434", "#4c3020")), (("#f0c8a0", "#fbecd4"), ("#6c4838", "#3c2820")), (("#a8bcc8", "#e8ecec"), ("#5c4c3c", "#342c24"))])
+    sky, soil = pick(
+        rng,
+        [
+            (("#7cbce8", "#dceef4"), ("#7c5434", "#4c3020")),
+            (("#f0c8a0", "#fbecd4"), ("#6c4838", "#3c2820")),
+            (("#a8bcc8", "#e8ecec"), ("#5c4c3c", "#342c24")),
+        ],
+    )
     pixels = brush.gradient(size, *sky, sky[1])
     horizon = height * 0.32
-    brush.ground(pixels, horizon - height * (0.06 + 0.03 * brush.curve(rng, width, 9, 3, 0.6, smooth=True)), "#5c8c44", "#2c5428", 0.75 + 0.5 * brush.noise(rng, size, 20, 3))
+    brush.ground(
+        pixels,
+        horizon - height * (0.06 + 0.03 * brush.curve(rng, width, 9, 3, 0.6, smooth=True)),
+        "#5c8c44",
+        "#2c5428",
+        0.75 + 0.5 * brush.noise(rng, size, 20, 3),
+    )
     for board in np.arange(0, width, height * 0.075):
         tone = jitter(rng, "#c8b08c", 0.05)
-        fill(pixels, [(board, horizon), (board, horizon - height * 0.1), (board + height * 0.03, horizon - height * 0.125), (board + height * 0.06, horizon - height * 0.1), (board + height * 0.06, horizon)], tone, blend(tone, "#000000", 0.35), angle=0)
+        fill(
+            pixels,
+            [
+                (board, horizon),
+                (board, horizon - height * 0.1),
+                (board + height * 0.03, horizon - height * 0.125),
+                (board + height * 0.06, horizon - height * 0.1),
+                (board + height * 0.06, horizon),
+            ],
+            tone,
+            blend(tone, "#000000", 0.35),
+            angle=0,
+        )
     grain = 0.65 + 0.7 * brush.noise(rng, size, 30, 4, 0.75, stretch=2)
     brush.ground(pixels, np.full(width, horizon, np.float32), soil[0], soil[1], grain)
     kinds = [str(k) for k in rng.permutation(["cabbage", "carrot", "lettuce", "beet", "cabbage"])]
@@ -98,115 +175,76 @@ def vegetable_bed(rng: Random, size: Size) -> Image.Image:
     for row in range(rows):
         near = (row + 0.6) / rows
         y, gap = horizon + (height - horizon) * near**1.35, height * (0.085 + 0.13 * near)
-        fill(pixels, [(0, y - gap * 0.12), (width, y - gap * 0.12), (width, y + gap * 0.3), (0, y + gap * 0.3)], soil[1], soil[0], alpha=0.55, grain=grain)
+        fill(
+            pixels,
+            [(0, y - gap * 0.12), (width, y - gap * 0.12), (width, y + gap * 0.3), (0, y + gap * 0.3)],
+            soil[1],
+            soil[0],
+            alpha=0.55,
+            grain=grain,
+        )
         step = gap * {"cabbage": 1.15, "lettuce": 1.0}.get(kinds[row], 0.66)
         for x in np.arange(-step * rng.random(), width + step, step):
-            px, py, big = x + rng.uniform(-0.08, 0.08) * step, y + rng.uniform(-0.05, 0.05) * gap, gap * rng.uniform(0.4, 0.48)
+            px, py, big = (
+                x + rng.uniform(-0.08, 0.08) * step,
+                y + rng.uniform(-0.05, 0.05) * gap,
+                gap * rng.uniform(0.4, 0.48),
+            )
             fill(pixels, brush.ring(px + big * 0.3, py + big * 0.25, big * 1.1, big * 0.3), "#0c0804", alpha=0.3)
             if kinds[row] == "cabbage":
                 tone = jitter(rng, "#6ca878", 0.05)
                 for a in np.linspace(0.1, 2 * math.pi, 7):
-                    ball(pixels, px + big * 0.55 * math.cos(a), py - big * 0.15 + big * 0.32 * math.sin(a), big * 0.5, blend(tone, "#245c40", 0.3), shine=0)
-                ball(pixels, px, py - big * 0.32, big * 0.56, blend(tone, "#e8f4c0", 0.35), shine=0.1, bump=lambda u, v: 1 + 0.09 * np.sin(u * 9 + v * 4))
+                    ball(
+                        pixels,
+                        px + big * 0.55 * math.cos(a),
+                        py - big * 0.15 + big * 0.32 * math.sin(a),
+                        big * 0.5,
+                        blend(tone, "#245c40", 0.3),
+                        shine=0,
+                    )
+                ball(
+                    pixels,
+                    px,
+                    py - big * 0.32,
+                    big * 0.56,
+                    blend(tone, "#e8f4c0", 0.35),
+                    shine=0.1,
+                    bump=lambda u, v: 1 + 0.09 * np.sin(u * 9 + v * 4),
+                )
             elif kinds[row] == "lettuce":
                 for ring, count in ((1.0, 8), (0.6, 5)):
                     for a in np.linspace(0, 2 * math.pi, count):
-                        ball(pixels, px + big * 0.55 * ring * math.cos(a), py - big * 0.25 * (2 - ring) + big * 0.2 * ring * math.sin(a), big * 0.3, jitter(rng, blend("#b4dc54", "#4c8c2c", ring * 0.6), 0.03), shine=0)
+                        ball(
+                            pixels,
+                            px + big * 0.55 * ring * math.cos(a),
+                            py - big * 0.25 * (2 - ring) + big * 0.2 * ring * math.sin(a),
+                            big * 0.3,
+                            jitter(rng, blend("#b4dc54", "#4c8c2c", ring * 0.6), 0.03),
+                            shine=0,
+                        )
             else:
                 root, top = ("#e8782c", "#5ca43c") if kinds[row] == "carrot" else ("#8c2448", "#5c7c3c")
                 ball(pixels, px, py, big * (0.22 if kinds[row] == "carrot" else 0.34), root, shine=0.2)
                 for a in np.linspace(-2.3, -0.85, 5):
-                    tip = (px + big * 1.5 * math.cos(a) * rng.uniform(0.7, 1.1), py + big * 1.6 * math.sin(a) * rng.uniform(0.75, 1.1))
-                    fill(pixels, [(px - big * 0.05, py - big * 0.1), (px * 0.45 + tip[0] * 0.55 - big * 0.13, py * 0.45 + tip[1] * 0.55), tip, (px * 0.45 + tip[0] * 0.55 + big * 0.13, py * 0.45 + tip[1] * 0.55)], jitter(rng, top, 0.05))
+                    tip = (
+                        px + big * 1.5 * math.cos(a) * rng.uniform(0.7, 1.1),
+                        py + big * 1.6 * math.sin(a) * rng.uniform(0.75, 1.1),
+                    )
+                    fill(
+                        pixels,
+                        [
+                            (px - big * 0.05, py - big * 0.1),
+                            (px * 0.45 + tip[0] * 0.55 - big * 0.13, py * 0.45 + tip[1] * 0.55),
+                            tip,
+                            (px * 0.45 + tip[0] * 0.55 + big * 0.13, py * 0.45 + tip[1] * 0.55),
+                        ],
+                        jitter(rng, top, 0.05),
+                    )
     return brush.image_of(pixels)
 
 
-def skyline(rng: Random, size: Size) -> Image.Image:
-    width, height = size
-    sky, lamp = pick(rng, [(("#0c1440", "#4c3474", "#e0687c", "#ffc48c"), "#ffe08c"), (("#081828", "#1c4460", "#5c94a0", "#e8d4a4"), "#fff0b0"), (("#180c2c", "#4c1c4c", "#b83c5c", "#ff9c5c"), "#ffd07c")])
-    pixels = brush.gradient(size, *sky, sky[3])
-    brush.stars(rng, pixels, 80, 0.35)
-    shore = round(height * 0.8)
-    for layer in range(3):
-        near, x = layer / 2, -height * 0.05 * float(rng.random())
-        tone = blend(blend(sky[1], sky[2], 0.5), "#0a0c1c", 0.3 + 0.33 * layer)
-        while x < width:
-            wide, tall = height * rng.uniform(0.06, 0.13), height * rng.uniform(0.14, 0.36) * (1.25 - 0.3 * near)
-            centre = math.exp(-(((x + wide / 2) / width - 0.5) ** 2) / 0.06)
-            tall *= 0.75 + 0.75 * centre
-            top, kind = shore - tall, int(rng.integers(5))
-            body = jitter(rng, tone, 0.02)
-            if kind == 0:
-                fill(pixels, [(x + wide * 0.2, top), (x + wide * 0.5, top - wide * 0.7), (x + wide * 0.8, top)], body)
-                fill(pixels, [(x + wide * 0.48, top - wide * 0.6), (x + wide * 0.52, top - wide * 0.6), (x + wide * 0.505, top - wide * 1.3)], body)
-            elif kind == 1:
-                fill(pixels, brush.ring(x + wide / 2, top, wide * 0.42, None, 180, 360), body)
-            elif kind == 2:
-                fill(pixels, [(x + wide * 0.2, top), (x + wide * 0.2, top - wide * 0.3), (x + wide * 0.8, top - wide * 0.3), (x + wide * 0.8, top)], body)
-            fill(pixels, [(x, shore), (x, top), (x + wide, top), (x + wide, shore)], body, blend(body, sky[2], 0.16))
-            x0, x1, y0 = max(0, int(x + wide * 0.1)), min(width, int(x + wide * 0.92)), max(0, int(top + wide * 0.12))
-            pane = max(2.0, height * (0.012 + 0.004 * near))
-            if x1 > x0 and shore > y0:
-                across, down = np.arange(x1 - x0)[None, :] / pane, np.arange(shore - y0)[:, None] / pane / 1.3
-                lit = (rng.random((int(down.max()) + 1, int(across.max()) + 1)) < 0.26 + 0.14 * near).astype(np.float32)
-                lit *= rng.uniform(0.5, 1, lit.shape).astype(np.float32)
-                frame = ((across % 1) > 0.3) & ((down % 1) > 0.38)
-                brush.cover(pixels[y0:shore, x0:x1], (lit[down.astype(int), across.astype(int)] * frame * (0.35 + 0.3 * layer)).astype(np.float32), lamp)
-            x += wide * rng.uniform(0.9, 1.25)
-    deep = height - shore
-    source = np.clip(shore - 1 - np.arange(deep) * 2.6, 0, shore - 1).astype(int)
-    ripple = brush.noise(rng, (width, deep), 14, 3, stretch=6)
-    columns = np.clip(np.arange(width)[None, :] + (ripple - 0.5) * height * 0.035, 0, width - 1).astype(int)
-    pixels[shore:] = (pixels[source[:, None], columns] * 0.62 + brush.rgb(sky[0]) * 0.22) * (0.75 + 0.5 * ripple)[..., None]
-    return brush.image_of(pixels)
-
-
-def rose_window(rng: Random, size: Size) -> Image.Image:
-    hues = pick(rng, [("#1c3c9c", "#b81c34", "#e8b02c", "#1c7c5c", "#6c2c8c"), ("#0c5c8c", "#d8542c", "#f0d050", "#8c1c4c", "#3c8c7c"), ("#3c2c8c", "#9c1c2c", "#48a0d8", "#e0982c", "#2c6c3c")])
-    stone, lead = pick(rng, [("#3c3834", "#14120f"), ("#2c3038", "#0c0e14"), ("#4c4238", "#1a140e")])
-    width, height = size
-    wall = brush.gradient(size, blend(stone, "#ffffff", 0.12), stone) * (0.7 + 0.6 * brush.noise(rng, size, 12, 4, 0.7))[..., None]
-    pen = Pen(wall, size, (300, 300))
-    fold, x, y = pick(rng, [8, 10, 12, 16]), 150.0, 150.0
-    pen.disc(x, y, 145, blend(stone, "#ffffff", 0.3), edge=lead, width=2)
-    pen.disc(x, y, 136, lead)
-
-    def glass(points: brush.Points, hue: int) -> None:
-        pen.polygon(points, jitter(rng, hues[hue % 5], 0.07), edge=lead, width=1.6)
-
-    def ring_of(count: int, inner: float, outer: float, cuts: int, first: int) -> None:
-        for sector in range(count):
-            for cut in range(cuts):
-                a, b = (360 * (sector + (cut + k) / cuts) / count - 90 for k in (0, 1))
-                for depth in range(3):
-                    r0, r1 = inner + (outer - inner) * depth / 3, inner + (outer - inner) * (depth + 1) / 3
-                    glass([*brush.ring(x, y, r1, None, a, b, 8), *brush.ring(x, y, r0, None, b, a, 8)], first + (sector + depth + cut) % 3)
-
-    ring_of(fold, 98, 133, 3, 0)
-    ring_of(fold, 36, 96, 2, 1)
-    for sector in range(fold):
-        a = math.radians(360 * (sector + 0.5) / fold - 90)
-        cx, cy, big = x + 114 * math.cos(a), y + 114 * math.sin(a), 15.0 * min(1, 10 / fold) + 3
-        pen.disc(cx, cy, big + 2.5, blend(stone, "#ffffff", 0.2), edge=lead, width=1)
-        for part in range(6):
-            glass([(cx, cy), *brush.ring(cx, cy, big, None, part * 60, part * 60 + 60, 7)], part + sector)
-        pen.disc(cx, cy, big * 0.35, hues[2], edge=lead, width=1)
-        petal = [(x + r * math.cos(a + w * math.pi / fold), y + r * math.sin(a + w * math.pi / fold)) for r, w in ((42, 0), (58, 0.4), (74, 0.62), (86, 0.5), (94, 0), (86, -0.5), (74, -0.62), (58, -0.4))]
-        pen.polygon(petal, jitter(rng, hues[(sector % 2) * 2], 0.05), edge=blend(stone, "#ffffff", 0.25), width=3)
-        pen.polygon([(x + r * math.cos(a + w * math.pi / fold), y + r * math.sin(a + w * math.pi / fold)) for r, w in ((56, 0), (74, 0.34), (86, 0), (74, -0.34))], jitter(rng, hues[1 + sector % 2 * 2], 0.05), edge=lead, width=1.4)
-        edge = math.radians(360 * sector / fold - 90)
-        pen.line([(x + 34 * math.cos(edge), y + 34 * math.sin(edge)), (x + 134 * math.cos(edge), y + 134 * math.sin(edge))], blend(stone, "#ffffff", 0.25), 3.6)
-    for radius, thick in ((135, 5), (97, 5), (36, 5)):
-        pen.disc(x, y, radius, None, edge=blend(stone, "#ffffff", 0.25), width=thick)
-    for part in range(fold):
-        glass([(x, y), *brush.ring(x, y, 32, None, part * 360 / fold, (part + 1) * 360 / fold, 8)], part % 2 * 2)
-    pen.disc(x, y, 12, hues[1], edge=lead, width=2)
-    pixels = np.asarray(pen.done(), np.float32) / 255
-    columns, rows = brush.grid(size)
-    away = np.hypot(columns - np.float32(width * rng.uniform(0.4, 0.6)), rows - np.float32(height * rng.uniform(0.35, 0.55))) / min(width, height)
-    pane = brush.noise(rng, size, 26, 3, 0.7)
-    light = (0.72 + 0.75 * np.exp(-((away / 0.34) ** 2))) * (0.86 + 0.28 * pane)
-    return brush.image_of(pixels * light[..., None])
-
-
-PAINTINGS = (sunflower, fern, vegetable_bed, skyline, rose_window)
+PAINTINGS = (
+    sunflower,
+    fern,
+    vegetable_bed,
+)

@@ -11,11 +11,14 @@ from pipeline.sample.pictures.brush import Random, Size, blend, pick, rgb
 
 def starry_sky(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    sky, tint = pick(rng, [
-        (("#03061a", "#0c1a44", "#2c4a7c"), "#b8c8ff"),
-        (("#08041c", "#241246", "#6a3c74"), "#f0c8e8"),
-        (("#02100f", "#0a2c3a", "#2f6a70"), "#c8f0e4"),
-    ])  # fmt: skip
+    sky, tint = pick(
+        rng,
+        [
+            (("#03061a", "#0c1a44", "#2c4a7c"), "#b8c8ff"),
+            (("#08041c", "#241246", "#6a3c74"), "#f0c8e8"),
+            (("#02100f", "#0a2c3a", "#2f6a70"), "#c8f0e4"),
+        ],
+    )
     pixels = brush.gradient(size, *sky)
     columns, rows = brush.grid(size)
     turn = math.radians(pick(rng, [-1, 1]) * rng.uniform(35, 70))
@@ -24,7 +27,11 @@ def starry_sky(rng: Random, size: Size) -> Image.Image:
     band = np.exp(-((across / (height * (0.13 + 0.12 * dust))) ** 2))
     lane = np.exp(-(((across - height * 0.06 * (dust - 0.5)) / (height * 0.045)) ** 2))
     light = np.clip(band * (0.2 + 0.75 * dust) - lane * 0.4 * brush.noise(rng, size, 6, 4), 0, 1)
-    brush.cover(pixels, light.astype(np.float32) * 0.75, brush.ramp(light.astype(np.float32), blend(sky[1], tint, 0.5), tint, "#ffffff"))
+    brush.cover(
+        pixels,
+        light.astype(np.float32) * 0.75,
+        brush.ramp(light.astype(np.float32), blend(sky[1], tint, 0.5), tint, "#ffffff"),
+    )
     grains = rng.random((height, width), np.float32)
     brush.cover(pixels, np.clip((grains - 0.985 + 0.02 * light.astype(np.float32)) * 60, 0, 1) * 0.7, "#ffffff")
     brush.stars(rng, pixels, 240, 0.95)
@@ -39,7 +46,7 @@ def aurora(rng: Random, size: Size) -> Image.Image:
     low, high = pick(rng, [("#4cf09a", "#7a4cc8"), ("#5cf0c8", "#3c6ce0"), ("#a0f060", "#e04c90")])
     pixels = brush.gradient(size, "#02061a", "#081c3a", "#123c50")
     brush.stars(rng, pixels, 220, 0.85)
-    columns, rows = brush.grid(size)
+    _columns, rows = brush.grid(size)
     for curtain in range(3):
         hem = height * (0.36 + 0.13 * curtain) + height * 0.13 * brush.curve(rng, width, 1.6, 3, 0.5, smooth=True)
         rays = 0.3 + 0.7 * np.clip(0.5 + 0.6 * brush.curve(rng, width, 26, 3, 0.7, smooth=True), 0, 1)
@@ -62,7 +69,11 @@ def full_moon(rng: Random, size: Size) -> Image.Image:
     width, height = size
     pixels = brush.gradient(size, *pick(rng, [("#04060e", "#0a1020"), ("#0a0a1c", "#241c3c"), ("#06121c", "#10303c")]))
     brush.stars(rng, pixels, 110)
-    x, y, radius = width * rng.uniform(0.42, 0.58), height * rng.uniform(0.46, 0.54), min(width, height) * rng.uniform(0.36, 0.43)
+    x, y, radius = (
+        width * rng.uniform(0.42, 0.58),
+        height * rng.uniform(0.46, 0.54),
+        min(width, height) * rng.uniform(0.36, 0.43),
+    )
     brush.glow(pixels, x, y, radius * 1.3, "#8090b8", 0.35)
     face = brush.noise(rng, (420, 420), 2.4, 5, 0.5)
     fine = brush.noise(rng, (420, 420), 26, 3, 0.7)
@@ -81,19 +92,31 @@ def full_moon(rng: Random, size: Size) -> Image.Image:
 
     def surface(across: brush.Field, down: brush.Field) -> brush.Field:
         rows, columns = ((down + 1) * 209.5).clip(0, 419).astype(int), ((across + 1) * 209.5).clip(0, 419).astype(int)
-        return paint[rows, columns].astype(np.float32)
+        return np.asarray(paint[rows, columns], np.float32)
 
-    brush.ball(pixels, x, y, radius, pick(rng, ["#f4f0e2", "#e8ecf4", "#f8e6c4"]), (rng.uniform(-0.45, 0.45), -0.15), 0, surface)
+    brush.ball(
+        pixels,
+        x,
+        y,
+        radius,
+        pick(rng, ["#f4f0e2", "#e8ecf4", "#f8e6c4"]),
+        (rng.uniform(-0.45, 0.45), -0.15),
+        0,
+        surface,
+    )
     return brush.image_of(pixels)
 
 
 def ringed_planet(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    back, bands, ring = pick(rng, [
-        (("#05060f", "#141432"), ("#f0d8a8", "#c89a60", "#fff0d0", "#a87848", "#e8c890"), "#e8d8b8"),
-        (("#040c14", "#0c2a3c"), ("#9ad0e0", "#5a9cc0", "#d4f0f4", "#407aa8", "#84bcd4"), "#cfe4ec"),
-        (("#10060e", "#3a1430"), ("#f0a890", "#c06a70", "#ffd8b8", "#94485c", "#e09080"), "#f0cbb4"),
-    ])  # fmt: skip
+    back, bands, ring = pick(
+        rng,
+        [
+            (("#05060f", "#141432"), ("#f0d8a8", "#c89a60", "#fff0d0", "#a87848", "#e8c890"), "#e8d8b8"),
+            (("#040c14", "#0c2a3c"), ("#9ad0e0", "#5a9cc0", "#d4f0f4", "#407aa8", "#84bcd4"), "#cfe4ec"),
+            (("#10060e", "#3a1430"), ("#f0a890", "#c06a70", "#ffd8b8", "#94485c", "#e09080"), "#f0cbb4"),
+        ],
+    )
     pixels = brush.gradient(size, *back)
     cloud = brush.noise(rng, size, 2.5, 5)
     brush.cover(pixels, np.clip(cloud * 2 - 1.1, 0, 1) * 0.4, blend(back[1], bands[1], 0.4))
@@ -123,14 +146,20 @@ def ringed_planet(rng: Random, size: Size) -> Image.Image:
     z = np.sqrt(np.clip(1 - u * u - v * v, 0, 1))
     lit = np.clip(-0.6 * dx / radius - 0.25 * dy / radius + 0.75 * z, 0, 1) * 1.05 + 0.06
     band = 1 - 0.35 * np.exp(-(((v - 0.22) / 0.07) ** 2))
-    brush.cover(part, np.clip((1 - np.hypot(u, v)) * radius + 0.5, 0, 1).astype(np.float32), np.clip(paint * (lit * band)[..., None], 0, 1).astype(np.float32))
+    brush.cover(
+        part,
+        np.clip((1 - np.hypot(u, v)) * radius + 0.5, 0, 1).astype(np.float32),
+        np.clip(paint * (lit * band)[..., None], 0, 1).astype(np.float32),
+    )
     brush.cover(pixels, (ringed * (down >= 0)).astype(np.float32), light)
     return brush.image_of(pixels)
 
 
 def spiral_galaxy(rng: Random, size: Size) -> Image.Image:
     width, height = size
-    core, arm, back = pick(rng, [("#fff0c8", "#88a8ff", "#04050e"), ("#ffdcb0", "#f090c0", "#0a0410"), ("#fff8e4", "#70d8d8", "#020a0e")])
+    core, arm, back = pick(
+        rng, [("#fff0c8", "#88a8ff", "#04050e"), ("#ffdcb0", "#f090c0", "#0a0410"), ("#fff8e4", "#70d8d8", "#020a0e")]
+    )
     pixels = brush.gradient(size, back, blend(back, arm, 0.06))
     brush.stars(rng, pixels, 160)
     turn, flat, spin = rng.uniform(0, math.pi), rng.uniform(0.5, 0.9), pick(rng, [-1.0, 1.0])
@@ -146,11 +175,23 @@ def spiral_galaxy(rng: Random, size: Size) -> Image.Image:
     light = fade * (0.2 + 0.8 * arms) * (0.35 + 0.9 * bumps)
     lane = np.clip(0.5 + 0.5 * np.cos(phase + 1.1), 0, 1) ** 8 * fade * 0.45
     centre = np.exp(-((reach / 0.16) ** 1.3))
-    brush.cover(pixels, np.clip(light, 0, 0.95).astype(np.float32), brush.ramp(np.clip(light - lane, 0, 1).astype(np.float32), blend(arm, back, 0.5), arm, blend(arm, "#ffffff", 0.7)))
+    brush.cover(
+        pixels,
+        np.clip(light, 0, 0.95).astype(np.float32),
+        brush.ramp(
+            np.clip(light - lane, 0, 1).astype(np.float32), blend(arm, back, 0.5), arm, blend(arm, "#ffffff", 0.7)
+        ),
+    )
     grains = rng.random((height, width), np.float32)
     brush.cover(pixels, (np.clip((grains - 0.985) * 70, 0, 1) * np.clip(light * 2, 0, 1)).astype(np.float32), "#ffe8f0")
     brush.cover(pixels, np.clip(centre * 1.15, 0, 1).astype(np.float32), core)
     return brush.image_of(pixels)
 
 
-PAINTINGS = (starry_sky, aurora, full_moon, ringed_planet, spiral_galaxy)
+PAINTINGS = (
+    starry_sky,
+    aurora,
+    full_moon,
+    ringed_planet,
+    spiral_galaxy,
+)

@@ -1,0 +1,187 @@
+"""Runs of the whole flow: the same bytes whatever the workers, resume, what a change redoes, what a failure costs."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli import main
+from tests.conftest import ROOT
+from tests.crawls import crawl, page, picture, prose, write_warc
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    """The quickstart's decisions over a small crawl; its output lies in tmp_path/out."""
+    crawl(tmp_path / "crawl")
+    return write_configuration(tmp_path)
+
+
+def write_configuration(folder: Path, **changes: object) -> Path:
+    raw = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    raw |= {"name": "test", "output": str(folder / "out"), "input": {"paths": [str(folder / "crawl")]}, **changes}
+    raw["consent"]["lists"] = []
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return path
+
+
+def corpus_of(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "corpus").rglob("*"))
+        if path.is_file()
+    }
+
+
+def stage_tables(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "stages").rglob("*.parquet"))
+    }
+
+
+def receipts(folder: Path, stage: str) -> dict[int, dict[str, object]]:
+    read = [json.loads(path.read_text()) for path in (folder / "stages" / stage).glob("*.json")]
+    return {receipt["shard"]: receipt for receipt in read}
+
+
+def test_one_worker_and_two_leave_the_same_bytes(configuration: Path, tmp_path: Path) -> None:
+    assert main(["run", str(configuration), "--set", "engine.workers=1"]) == 0
+    one = corpus_of(tmp_path / "out"), stage_tables(tmp_path / "out")
+    other = ["--set", f"output={tmp_path / 'other'}", "--set", "engine.workers=2"]
+    assert main(["run", str(configuration), *other]) == 0
+    assert (corpus_of(tmp_path / "other"), stage_tables(tmp_path / "other")) == one
+    assert {Path(name).parent.name for name in one[0]} == {"corpus", "images", "urls"}
+
+
+def test_a_second_run_does_nothing_and_says_so_in_three_seconds(configuration: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "run", str(configuration)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stages").rglob("*") if path.is_file()}
+    started = time.perf_counter()
+    second = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert time.perf_counter() - started < 3
+    assert "Nothing to do: every shard of every stage is done as configured." in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stages").rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_threshold_redoes_its_stage_and_later_ones_only(configuration: Path, tmp_path: Path) -> None:
+    stages = ["documents", "text", "keys", "unique", "consent", "images", "final", "export"]
+
+    def fingerprints() -> dict[str, object]:
+        return {stage: {s: r["fingerprint"] for s, r in receipts(tmp_path / "out", stage).items()} for stage in stages}
+
+    assert main(["run", str(configuration)]) == 0
+    first = fingerprints()
+    assert main(["run", str(configuration), "--set", "text.document.stop_words.min=0.36"]) == 0
+    second = fingerprints()
+    assert [stage for stage in stages if second[stage] != first[stage]] == stages[1:]
+    assert main(["run", str(configuration), "--set", "text.document.stop_words.min=0.36",
+                 "--set", "final.paragraph.web_chrome_words.max=0.2"]) == 0  # fmt: skip
+    third = fingerprints()
+    assert [stage for stage in stages if third[stage] != second[stage]] == ["final", "export"]
+
+
+def test_a_new_file_at_the_end_of_the_input_redoes_no_other_file(configuration: Path, tmp_path: Path) -> None:
+    assert main(["run", str(configuration)]) == 0
+    before = receipts(tmp_path / "out", "documents")
+    write_warc(
+        tmp_path / "crawl" / "9.warc.gz",
+        [("http://new.example/", "text/html", page(prose(77), ["/p.png"])), ("http://new.example/p.png", "image/png", picture(77))],
+    )
+    assert main(["run", str(configuration)]) == 0
+    after = receipts(tmp_path / "out", "documents")
+    assert {shard: after[shard] for shard in before} == before
+    assert after[3]["rows_out"] == 1
+
+
+def test_a_file_that_is_gone_leaves_nothing_behind(configuration: Path, tmp_path: Path) -> None:
+    assert main(["run", str(configuration)]) == 0
+    (tmp_path / "crawl" / "2.warc.gz").unlink()
+    assert main(["run", str(configuration)]) == 0
+    assert not list((tmp_path / "out" / "stages").glob("*/00002.*"))
+    fresh = ["--set", f"output={tmp_path / 'fresh'}"]
+    assert main(["run", str(configuration), *fresh]) == 0
+    assert corpus_of(tmp_path / "out") == corpus_of(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("damage", ["cut", "removed"])
+def test_a_table_that_is_not_whole_is_made_again(damage: str, configuration: Path, tmp_path: Path) -> None:
+    assert main(["run", str(configuration)]) == 0
+    before = corpus_of(tmp_path / "out")
+    table = tmp_path / "out" / "stages" / "text" / "00001.documents.parquet"
+    if damage == "cut":
+        os.truncate(table, 100)
+    else:
+        table.unlink()
+    assert main(["run", str(configuration)]) == 0
+    assert corpus_of(tmp_path / "out") == before
+
+
+def kill_at(seconds: float, command: list[str]) -> bool:
+    """Starts the command, kills it with its workers' parent gone after some time; whether it was still running."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("moments", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_and_run_again_leaves_the_same_bytes(moments: int, configuration: Path, tmp_path: Path) -> None:
+    undisturbed = ["--set", f"output={tmp_path / 'undisturbed'}"]
+    command = [sys.executable, "-m", "pipeline", "run", str(configuration)]
+    started = time.perf_counter()
+    subprocess.run([*command, *undisturbed], check=True, capture_output=True, cwd=ROOT)
+    whole = time.perf_counter() - started
+    draw = random.Random(8)
+    killed = 0
+    for _ in range(moments):
+        # From import to the last stage: each run gets a little further than the one before, wherever it is stopped.
+        killed += kill_at(draw.uniform(0.2, 0.9) * whole, command)
+    assert killed > 0
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    assert corpus_of(tmp_path / "out") == corpus_of(tmp_path / "undisturbed")
+    assert stage_tables(tmp_path / "out") == stage_tables(tmp_path / "undisturbed")
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+
+
+def test_a_damaged_record_costs_itself_and_is_counted(configuration: Path, tmp_path: Path) -> None:
+    file = tmp_path / "crawl" / "1.warc.gz"
+    data = bytearray(file.read_bytes())
+    at = data.index(b"\x1f\x8b\x08", 100) + 60  # inside the second record, a picture
+    data[at : at + 12] = bytes(255 - byte for byte in data[at : at + 12])
+    file.write_bytes(data)
+    assert main(["run", str(configuration)]) == 0
+    receipt = receipts(tmp_path / "out", "documents")[1]
+    assert receipt["drops"] == {"record": {"damage": 1}}
+    assert receipt["rows_out"] == 4
+    assert receipts(tmp_path / "out", "images")[1]["drops"] == {"document": {"text_and_image": 1}, "image": {"image_missing": 1}}
+
+
+def test_a_failed_shard_is_a_receipt_and_the_rest_goes_on(
+    configuration: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(configuration)]) == 0
+    for table in (tmp_path / "out" / "stages" / "documents").glob("00001.documents.parquet"):
+        table.write_bytes(b"X" * table.stat().st_size)  # of the right size, so that only reading it finds out
+    assert main(["run", str(configuration), "--set", "text.document.stop_words.min=0.36"]) == 1
+    assert "failed: text, shard 1:" in capfd.readouterr().err
+    assert receipts(tmp_path / "out", "text")[1]["error"]
+    assert set(receipts(tmp_path / "out", "final")) == {0, 2}
+    (tmp_path / "out" / "stages" / "documents" / "00001.json").unlink()
+    assert main(["run", str(configuration), "--set", "text.document.stop_words.min=0.36"]) == 0
+    assert set(receipts(tmp_path / "out", "final")) == {0, 1, 2}
