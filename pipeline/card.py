@@ -81,7 +81,8 @@ def write_card(
         form=form,
         split=next(iter(files[form])),
         funnel="\n".join(map(_line, (summary for summary in summaries if not summary.query))),
-        consent=", ".join([*config.consent.signals, *(f"the list {Path(path).name}" for path in config.consent.lists)]) or "none",
+        consent=", ".join([*config.consent.signals, *(f"the list {Path(path).name}" for path in config.consent.lists)])
+        or "none",
         licence=_licence(config.export.licence),
         configuration=yaml.safe_dump(_decisions(config), sort_keys=False, allow_unicode=True),
         **{key: total[key] for key in ("documents", "images", "words")},
@@ -119,7 +120,8 @@ def _table(splits: dict[str, Counter[str]]) -> str:
 
 def _line(summary: Summary) -> str:
     drops = [
-        f"{level}s: " + ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0])))
+        f"{level}s: "
+        + ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0])))
         for level in LEVELS
         if (rules := summary.drops.get(level))
     ]
@@ -128,7 +130,9 @@ def _line(summary: Summary) -> str:
 
 def _forms(forms: list[str]) -> str:
     known = {"images": "`images` holds the bytes of each image as served", "urls": "`urls` holds addresses alone"}
-    return f" The corpus comes as {' and as '.join(f'`{form}`' for form in forms)}: {'; '.join(known[f] for f in forms)}."
+    return (
+        f" The corpus comes as {' and as '.join(f'`{form}`' for form in forms)}: {'; '.join(known[f] for f in forms)}."
+    )
 
 
 def _licence(licence: str) -> str:

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
     status.set_defaults(command=_status)
 
-    extract = commands.add_parser("extract", help="WARC, ARC or HTML files into one JSON line a document, before any rule")
+    extract = commands.add_parser(
+        "extract", help="WARC, ARC or HTML files into one JSON line a document, before any rule"
+    )
     extract.add_argument("paths", nargs="+", metavar="PATH")
     extract.set_defaults(command=_extract)
 
@@ -149,7 +151,7 @@ def _sample(arguments: argparse.Namespace) -> int:
     if arguments.check:
         from pipeline.sample.check import check
 
-        return check(Path(arguments.folder), Path(config.load(arguments.check).output))
+        return 1 if check(Path(arguments.folder), Path(config.load(arguments.check).output)) else 0
     from pipeline.sample import write
 
     print(write(Path(arguments.folder)))
@@ -157,10 +159,9 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    try:
-        from pipeline.training import config as training, loop
-    except ModuleNotFoundError as error:
-        raise UserError(f'training needs {error.name}, which is not installed: pip install "carnac[train]"') from None
+    from pipeline.training import config as training
+    from pipeline.training import loop
+
     settings = training.load(arguments.config, arguments.set)
     if arguments.dry_run:
         print(loop.plan(settings))

@@ -23,7 +23,7 @@ def _bytes(value: object) -> object:
     number = value.rstrip("BkKMGT ")
     try:
         return int(float(number) * _UNITS[value[len(number) :].strip()])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise ValueError(f"{value!r} is no size; write 500 MB or 4 GB") from None
 
 
@@ -41,6 +41,14 @@ def _rules_of(room: str) -> Callable[[Rules], Rules]:
 def _network(cidr: str) -> str:
     ipaddress.ip_network(cidr)
     return cidr
+
+
+def _readable(path: str) -> str:
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    return path
 
 
 class Section(BaseModel):
@@ -98,7 +106,7 @@ class Consent(Section):
     """Who may say no, and files with addresses or hosts that did, one a line."""
 
     signals: list[Literal["x_robots_tag", "meta_robots", "tdm_reservation"]] = []
-    lists: list[str] = []
+    lists: list[Annotated[str, AfterValidator(_readable)]] = []
 
 
 class Download(Section):
@@ -164,7 +172,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, whose keys may be written over
+                continue
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float):
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is no name", key_node.start_mark)
             if key in seen:
@@ -180,12 +190,12 @@ def read_yaml(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         UserError: no such file, no YAML, no mapping, or an override that is not of the form `a.b=c`.
     """
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: what looks like a date and is none
         raise UserError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: expected a mapping of sections, found {type(raw).__name__}")
@@ -199,8 +209,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise UserError(f"--set {override}: expected section.key=value")
     try:
-        parsed = yaml.load(value, _Loader)  # noqa: S506
-    except yaml.YAMLError:
+        parsed = yaml.load(value, _Loader)
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"--set {override}: {value!r} is no YAML value") from None
     *parents, last = key.split(".")
     place = raw

@@ -83,7 +83,7 @@ class OptOutList:
         self.hosts: set[str] = set()
         for path in paths:
             try:
-                text = Path(path).read_text(encoding="utf-8")
+                text = Path(path).read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"consent.lists: {path}: {getattr(error, 'strerror', 'not UTF-8 text')}") from None
             for line in map(str.strip, text.splitlines()):
@@ -99,7 +99,10 @@ class OptOutList:
         address = canonical_url(url)
         if address in self.addresses:
             return address
-        labels = (urlsplit(address).hostname or "").split(".")
+        try:
+            labels = (urlsplit(address).hostname or "").split(".")
+        except ValueError:  # half a bracket, characters that no host has: on no list
+            return None
         return next((host for i in range(len(labels)) if (host := ".".join(labels[i:])) in self.hosts), None)
 
 

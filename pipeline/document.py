@@ -112,7 +112,8 @@ def to_row(document: Document) -> dict[str, Any]:
     """The document as one row of `SCHEMA`."""
     row = {name: getattr(document, name) for name in _FIELDS[Document]}
     row["nodes"] = [
-        {"position": node.position, "text": node.text, "image": node.image and _flat(node.image)} for node in document.nodes
+        {"position": node.position, "text": node.text, "image": node.image and _flat(node.image)}
+        for node in document.nodes
     ]
     row["signals"] = [_flat(signal) for signal in document.signals]
     return row

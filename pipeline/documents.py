@@ -80,13 +80,19 @@ def documents_of(path: str, settings: "Extract") -> Iterator[Document]:
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
         records: Iterable[Record | Damage] = [
-            Record("resource", Path(path).name, UNKNOWN_DATE, Path(path).name, 0, 0, content_type="text/html", body=body)
+            Record(
+                "resource", Path(path).name, UNKNOWN_DATE, Path(path).name, 0, 0, content_type="text/html", body=body
+            )
         ]
     else:
         records = read(path)
     for row, record in enumerate(records):
         page = _page(record, 0, row)
-        if isinstance(record, Record) and record.type in ("response", "resource") and fill(page, record, settings) is None:
+        if (
+            isinstance(record, Record)
+            and record.type in ("response", "resource")
+            and fill(page, record, settings) is None
+        ):
             yield page
 
 

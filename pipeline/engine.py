@@ -48,7 +48,9 @@ class LocalEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pool is not None:
             if error is not None:
                 for process in multiprocessing.active_children():
@@ -102,8 +104,12 @@ class LocalEngine:
             connection.sql(f"SET threads = {self.workers}")
             for name, files in tables.items():
                 listed = ", ".join(map(_quoted, files))
-                connection.sql(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)")
-            target, partition = (out, f", PARTITION_BY ({by}), WRITE_PARTITION_COLUMNS") if by else (out / "all.parquet", "")
+                connection.sql(
+                    f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+                )
+            target, partition = (
+                (out, f", PARTITION_BY ({by}), WRITE_PARTITION_COLUMNS") if by else (out / "all.parquet", "")
+            )
             connection.sql(f"COPY ({query}) TO {_quoted(target)} (FORMAT parquet{partition}, OVERWRITE_OR_IGNORE)")
             if not any(out.rglob("*.parquet")):  # no row, no partition; what reads the answer needs its columns
                 none = _quoted(out / "none.parquet")

@@ -28,7 +28,9 @@ def flow(run: Run) -> Stage:
     page_keys, image_keys, paragraph_keys = keys.table("pages"), keys.table("images"), keys.table("paragraphs")
     nobody = run.sql("nobody", pages=page_keys)
     older = run.sql("latest_url", pages=page_keys) if c.duplicates.latest_url else nobody
-    twins = near_duplicates(run, keys.table("bands"), page_keys, older.table()) if c.duplicates.near_duplicate else nobody
+    twins = (
+        near_duplicates(run, keys.table("bands"), page_keys, older.table()) if c.duplicates.near_duplicate else nobody
+    )
     gone = run.sql("gone", older=older.table(), twins=twins.table())
     everywhere = repeated = None
     if limit := c.duplicates.image_everywhere:
@@ -51,4 +53,6 @@ def flow(run: Run) -> Stage:
 
     # Documents and pixels of neighbouring shards are put together until a file has its size.
     groups = export.groups(whole, seen, c.export.shard_size)
-    return run.each("export", export.write_shards, c.export, documents=whole.grouped(groups), pixels=seen.grouped(groups))
+    return run.each(
+        "export", export.write_shards, c.export, documents=whole.grouped(groups), pixels=seen.grouped(groups)
+    )

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from pipeline.config import Consent, Images
 
 PIXELS = pa.schema(
-    [("shard", pa.int32()), ("row", pa.int32()), ("position", pa.int32()), ("path", pa.string()), ("bytes", pa.binary())]
+    [
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("position", pa.int32()),
+        ("path", pa.string()),
+        ("bytes", pa.binary()),
+    ]
 )
 
 
@@ -66,7 +72,9 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
             for node in document.nodes:
                 if node.image is not None:
                     data = had[node.position]
-                    pixels.write(identity | {"position": node.position, "path": node.image.url, "bytes": data}, len(data))
+                    pixels.write(
+                        identity | {"position": node.position, "path": node.image.url, "bytes": data}, len(data)
+                    )
 
 
 Answer = bytes | tuple[str, Verdict]

@@ -37,6 +37,14 @@ def canonical_url(url: str) -> str:
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", parts.query, ""))
 
 
+def host_of(url: str) -> str:
+    """Host and port of a canonical address; empty for one that cannot be split."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
 def make_keys(work: Work, settings: "Duplicates") -> None:
     pages, images = work.table("pages", PAGES), work.table("images", IMAGES)
     texts, bands = work.table("paragraphs", PARAGRAPHS), work.table("bands", BANDS)
@@ -46,7 +54,7 @@ def make_keys(work: Work, settings: "Duplicates") -> None:
         identity = {"shard": document.shard, "row": document.row}
         date = int(document.crawl_date.timestamp())
         pages.write(identity | {"url_key": key64(canonical_url(document.url)), "crawl_date": date})
-        host = urlsplit(canonical_url(document.url)).netloc
+        host = host_of(canonical_url(document.url))
         for row in image_key_rows(document):
             images.write(row)
         for node in document.nodes:

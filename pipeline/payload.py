@@ -110,7 +110,7 @@ def _inflated(body: bytes, limit: int) -> tuple[bytes, bool]:
             return (bytes(out), True) if out else (body, False)
         if not engine.eof:
             return bytes(out), True
-        if bits != 31 or view[at : at + 2] != b"\x1f\x8b":
+        if bits != 31 or bytes(view[at : at + 2]) != b"\x1f\x8b":
             break
     return bytes(out), len(out) > limit
 

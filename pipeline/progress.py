@@ -110,7 +110,7 @@ def _read_counters(path: Path, slots: Sequence[int]) -> list[tuple[int, int]]:
         data = path.read_bytes()
     except OSError:
         return []
-    return [struct.unpack_from("qq", data, 16 * slot) for slot in slots if 16 * slot + 16 <= len(data)]  # type: ignore[misc]
+    return [struct.unpack_from("qq", data, 16 * slot) for slot in slots if 16 * slot + 16 <= len(data)]
 
 
 def _duration(seconds: float) -> str:

@@ -81,11 +81,21 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
             continue
         drops = Text("\n").join(_drops(summary))
         table.add_row(
-            summary.stage, f"{summary.rows_in:,}", f"{summary.rows_out:,}", drops, f"{summary.seconds:.1f}", size(summary.bytes)
+            summary.stage,
+            f"{summary.rows_in:,}",
+            f"{summary.rows_out:,}",
+            drops,
+            f"{summary.seconds:.1f}",
+            size(summary.bytes),
         )
     queries = [summary for summary in summaries if summary.query]
     table.add_row(
-        f"{len(queries)} queries", "", "", "", f"{sum(q.seconds for q in queries):.1f}", size(sum(q.bytes for q in queries))
+        f"{len(queries)} queries",
+        "",
+        "",
+        "",
+        f"{sum(q.seconds for q in queries):.1f}",
+        size(sum(q.bytes for q in queries)),
     )
     console.print(table)
 
@@ -94,7 +104,9 @@ def _drops(summary: Summary) -> Iterator[Text]:
     for level in LEVELS:
         rules = summary.drops.get(level)
         if rules:
-            reasons = ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0])))
+            reasons = ", ".join(
+                f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0]))
+            )
             yield Text.assemble((f"{level}s ", "bold"), reasons)
     if summary.failed:
         yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")

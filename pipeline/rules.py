@@ -50,7 +50,7 @@ def load(named: Rules, room: str) -> list[Rule]:
 
 
 @cache
-def _model(target: type, arguments: tuple[tuple[str, Any], ...]) -> Any:
+def _model(target: Callable[..., Any], arguments: tuple[tuple[str, Any], ...]) -> Any:
     """One instance a process: a rule that holds a model is made once a worker."""
     return target(**dict(arguments))
 
@@ -87,7 +87,7 @@ def _check_arguments(name: str, target: Any, arguments: Any) -> None:
         if key not in parameters:
             raise ValueError(f"{name}: unknown threshold {key} (known: {', '.join(parameters)})")
         try:
-            TypeAdapter(hints[key]).validate_python(value, strict=not isinstance(value, int))
+            TypeAdapter(hints[key]).validate_python(value, strict=True)  # strict: true is no number
         except ValidationError as error:
             raise ValueError(f"{name}.{key}: {error.errors()[0]['msg'].lower()}, found {value!r}") from None
     try:

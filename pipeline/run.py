@@ -90,9 +90,13 @@ class Run:
         self.engine: Engine = LocalEngine(self.config.engine, self.folder / "spill").__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert isinstance(self.engine, LocalEngine)
         self.engine.__exit__(kind, error, trace)
+        if error is not None:
+            remove_leftovers(self.folder)  # of workers that had to be ended
         self._remember()
         os.close(self._lock)
 
@@ -100,7 +104,9 @@ class Run:
         mine = {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
         try:
             if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "run.json").exists():
-                raise UserError(f"{self.path}: output: {self.folder} holds other files and no run; choose an empty folder")
+                raise UserError(
+                    f"{self.path}: output: {self.folder} holds other files and no run; choose an empty folder"
+                )
             theirs = read_run(self.folder)
             if theirs is not None and {key: theirs.get(key) for key in mine} != mine:
                 differs = next(key for key in mine if theirs.get(key) != mine[key])
@@ -128,7 +134,7 @@ class Run:
         paths = list_warcs(self.config.input.paths)
         for path in paths:
             warc.check(path)
-        shards = {shard: (path,) for shard, path in enumerate(paths)}
+        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
         return Stage("warc", shards, {shard: identity(path) for shard, path in enumerate(paths)})
 
     def each(
@@ -152,7 +158,7 @@ class Run:
             [identity(path) for path in reads],
         ]
         asked = {key: answer.fingerprint for key, answer in answers.items()}
-        jobs = []
+        jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
         for shard in shards:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
@@ -171,7 +177,7 @@ class Run:
         finished = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
         if shards and not finished:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
-        prefixes = {shard: (str(folder / f"{shard:05d}"),) for shard in finished}
+        prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in finished}
         return Stage(name, prefixes, {shard: r.fingerprint for shard, r in finished.items()}, finished)
 
     def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> dict[int, Receipt]:
@@ -294,7 +300,9 @@ def _imports(tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("pipeline", "filters"):
             found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if _is_module(f"{node.module}.{alias.name}")}
+            found |= {
+                f"{node.module}.{alias.name}" for alias in node.names if _is_module(f"{node.module}.{alias.name}")
+            }
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] in ("pipeline", "filters")}
     return found

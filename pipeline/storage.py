@@ -68,7 +68,9 @@ def aside(path: Path) -> Iterator[Path]:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.errno in _FULL:
-            raise StorageFull(f"{path}: {os.strerror(error.errno)}; what was finished is kept: make room, run again") from None
+            raise StorageFull(
+                f"{path}: {os.strerror(error.errno)}; what was finished is kept: make room, run again"
+            ) from None
         raise
     except BaseException:
         temporary.unlink(missing_ok=True)

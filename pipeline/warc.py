@@ -14,15 +14,13 @@ from warcio.recordloader import ArcWarcRecordLoader
 
 from pipeline import payload
 from pipeline.errors import UserError
+from pipeline.members import CHUNK, GZIP, Damaged, Member, next_member
 
 MAX_BODY = 32 << 20  # bytes of a decoded body that are kept
 MAX_BLOCK = 64 << 20  # bytes of a record that are held in memory; Common Crawl cuts payloads at 1 or 5 MiB
 MAX_HEADER = 1 << 20  # bytes of a record's own header
-CHUNK = 1 << 16
 UNKNOWN_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 
-GZIP = b"\x1f\x8b\x08"  # RFC 1952: magic number, then deflate, the one method there is
-WARC_MAGIC = b"WARC/"
 WARC_LINE = re.compile(rb"WARC/\d\.\d+[ \t]*\r?\n?", re.IGNORECASE)
 # Internet Archive, "ARC File Format" 1.0: URL, IP address, 14-digit date, media type, length.
 ARC_LINE = re.compile(rb"(?:filedesc://|[a-zA-Z][\w+.-]*:)\S* [\w.:-]+ \d{4,17} \S+ \d+[ \t]*\r?\n")
@@ -67,10 +65,6 @@ class _Broken(Exception):
     """This record cannot be read; the message says why."""
 
 
-class _Damaged(Exception):
-    """This gzip member cannot be read further; the message says why."""
-
-
 def read(path: str, max_body: int = MAX_BODY) -> Iterator[Record | Damage]:
     """The records of a file in their order, gzip'd by record, gzip'd whole or not at all.
 
@@ -100,15 +94,17 @@ def check(path: str) -> None:
     """Raises UserError where the beginning of a file shows that it is no WARC or ARC file; damage passes."""
     with _open(path) as file:
         start = file.read(CHUNK)
-    if start[:4] in OTHER_FORMATS:
-        raise UserError(f"{path}: is {OTHER_FORMATS[start[:4]]}")
-    if start[:2] == GZIP[:2]:
-        try:
-            start = zlib.decompressobj(wbits=31).decompress(start, CHUNK)
-        except zlib.error:
+        if start[:4] in OTHER_FORMATS:
+            raise UserError(f"{path}: is {OTHER_FORMATS[start[:4]]}")
+        opening = start
+        if start[:2] == GZIP[:2]:
+            try:
+                opening = zlib.decompressobj(wbits=31).decompress(start, CHUNK)
+            except zlib.error:
+                return
+        if _header_line(io.BytesIO(opening))[0] or next_member(file, 1, _opens_record) is not None:
             return
-    if not _header_line(io.BytesIO(start))[0]:
-        raise UserError(f"{path}: is no WARC or ARC file: {'it holds no record header' if start else 'it is empty'}")
+    raise UserError(f"{path}: is no WARC or ARC file: {'it holds no record header' if start else 'it is empty'}")
 
 
 def _open(path: str) -> BinaryIO:
@@ -123,9 +119,11 @@ def _read(file: BinaryIO, path: str, max_body: int) -> Iterator[Record | Damage]
     file.seek(0)
     if start in OTHER_FORMATS:
         raise UserError(f"{path}: is {OTHER_FORMATS[start]}")
+    compressed = start[:2] == GZIP[:2]
+    if not compressed and not _opens_record(file.readline(CHUNK)):
+        compressed = next_member(file, 0, _opens_record) is not None  # its first bytes may be what is damaged
     found = False
-    records = _gzip if start[:2] == GZIP[:2] else _plain
-    for item in records(file, Path(path).name, max_body):
+    for item in (_gzip if compressed else _plain)(file, Path(path).name, max_body):
         found = True
         yield item
     if not found:
@@ -139,7 +137,8 @@ def _plain(file: BinaryIO, filename: str, max_body: int) -> Iterator[Record | Da
     if line and junk:
         yield Damage(0, junk, "no record header")
     while line:
-        offset = file.tell() - len(line)
+        inside = file.tell()
+        offset = inside - len(line)
         record, reason = None, ""
         try:
             record = _record(file, line, filename, offset, max_body, size)
@@ -151,7 +150,7 @@ def _plain(file: BinaryIO, filename: str, max_body: int) -> Iterator[Record | Da
             yield replace(record, length=end - offset)
             continue
         # A Content-Length that is too large hides the next records, so the next header is looked for inside, too.
-        file.seek(offset + len(WARC_MAGIC))
+        file.seek(inside)
         line, _ = _header_line(file)
         following = file.tell() - len(line)
         if record and following >= end:
@@ -166,13 +165,13 @@ def _gzip(file: BinaryIO, filename: str, max_body: int) -> Iterator[Record | Dam
     found = False
     start: int | None = 0
     while start is not None:
-        member = _Member(file, start)
+        member = Member(file, start)
         try:
             for item in _in_member(member, filename, max_body):
                 found = True
                 yield item
-        except _Damaged as error:
-            following = _next_member(file, start + 1)
+        except Damaged as error:
+            following = next_member(file, start + 1, _opens_record)
             if found or member.opened or following is not None:
                 found = True
                 yield Damage(start, (size if following is None else following) - start, str(error))
@@ -181,16 +180,16 @@ def _gzip(file: BinaryIO, filename: str, max_body: int) -> Iterator[Record | Dam
             start = member.end
             file.seek(start)
             if file.read(len(GZIP)) != GZIP:
-                start = _next_member(file, start)
+                start = next_member(file, start, _opens_record)
                 lost = (size if start is None else start) - member.end
                 file.seek(member.end)
                 if found and file.read(min(lost, CHUNK)).strip(b"\0"):  # zero bytes pad tapes
                     yield Damage(member.end, lost, "no gzip member")
 
 
-def _in_member(member: "_Member", filename: str, max_body: int) -> Iterator[Record | Damage]:
+def _in_member(member: Member, filename: str, max_body: int) -> Iterator[Record | Damage]:
     """What one gzip member holds. An item is handed on when what follows it was seen, so that a member of one record
-    hands on nothing before its checksum was verified. Raises _Damaged."""
+    hands on nothing before its checksum was verified. Raises Damaged."""
     stream = io.BufferedReader(member, CHUNK)
     line, junk = _header_line(stream)
     several = bool(line and junk)
@@ -211,61 +210,8 @@ def _in_member(member: "_Member", filename: str, max_body: int) -> Iterator[Reco
             yield Damage(member.start, 0, f"{junk} bytes that belong to no record")
 
 
-class _Member(io.RawIOBase):
-    """The decompressed bytes of the gzip member at `start`; `end` is known when all were read, `opened` says whether
-    a record header was seen. Reading raises _Damaged where the member is damaged or cut off."""
-
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        self.file = file
-        self.start = self.position = start
-        self.end = -1
-        self.opened = False
-        self._zlib = zlib.decompressobj(wbits=31)
-        self._input = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._zlib.eof:
-            if not self._input:
-                self.file.seek(self.position)
-                self._input = self.file.read(CHUNK)
-                self.position += len(self._input)
-            cut = not self._input
-            try:
-                data = self._zlib.decompress(self._input, len(buffer))
-            except zlib.error as error:
-                raise _Damaged(f"damaged gzip member: {error}") from error
-            self._input = self._zlib.unconsumed_tail
-            if self._zlib.eof:
-                self.end = self.position - len(self._zlib.unused_data)
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-            if cut:
-                raise _Damaged("the file ends inside a gzip member")
-        return 0
-
-
-def _next_member(file: BinaryIO, position: int) -> int | None:
-    """Where the next gzip member that opens a record begins, from `position` on."""
-    while True:
-        file.seek(position)
-        data = file.read(CHUNK)
-        at = data.find(GZIP)
-        while at >= 0:
-            file.seek(position + at)
-            try:
-                opening = zlib.decompressobj(wbits=31).decompress(file.read(4096), 4096)
-            except zlib.error:
-                opening = b""
-            if WARC_LINE.match(opening) or ARC_LINE.match(opening):
-                return position + at
-            at = data.find(GZIP, at + 1)
-        if len(data) < CHUNK:
-            return None
-        position += len(data) - len(GZIP) + 1
+def _opens_record(data: bytes) -> bool:
+    return bool(WARC_LINE.match(data) or ARC_LINE.match(data))
 
 
 def _header_line(stream: BinaryIO) -> tuple[bytes, int]:

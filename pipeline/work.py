@@ -28,6 +28,8 @@ LEDGER = pa.schema(
         ("shard", pa.int32()),
         ("row", pa.int32()),
         ("url", pa.string()),
+        ("crawl_date", pa.timestamp("s", tz="UTC")),
+        ("warc_record_offset", pa.int64()),
         ("level", pa.string()),  # record, document, paragraph or image
         ("position", pa.int32()),  # of the node
         ("paragraph", pa.int32()),  # of the text node
@@ -156,6 +158,8 @@ class Work:
                 "shard": document.shard,
                 "row": document.row,
                 "url": document.url,
+                "crawl_date": document.crawl_date,
+                "warc_record_offset": document.warc_record_offset,
                 "level": level,
                 "position": position,
                 "paragraph": paragraph,

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-WHO = "the old miller|a young baker|her brother|the ferryman|my teacher|the shepherd|our neighbour|a retired sailor".split("|")
+WHO = "the old miller|a young baker|her brother|the ferryman|my teacher|the shepherd|our neighbour|a retired sailor".split(
+    "|"
+)
 DID = "walked|looked|waited|worked|sang|slept|talked|rested".split("|")
 WHERE = (
     "by the river|under the tall trees|behind the church|on the long bridge|near the harbour|at the edge of the field|"

@@ -57,7 +57,10 @@ def test_a_shard_whose_worker_died_by_accident_is_done_at_the_retry(tmp_path: Pa
 
 
 def test_what_a_task_raises_reaches_the_caller(tmp_path: Path) -> None:
-    with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine, pytest.raises(StorageFull, match="no room"):
+    with (
+        LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine,
+        pytest.raises(StorageFull, match="no room"),
+    ):
         list(engine.each(fail, range(3)))
 
 

@@ -21,7 +21,13 @@ Rows = list[dict[str, Any]]
 
 def rows(columns: str, *values: tuple[Any, ...]) -> pa.Table:
     names = columns.split()
-    types = {"shard": pa.int32(), "row": pa.int32(), "position": pa.int32(), "paragraph": pa.int32(), "warc": pa.string()}
+    types = {
+        "shard": pa.int32(),
+        "row": pa.int32(),
+        "position": pa.int32(),
+        "paragraph": pa.int32(),
+        "warc": pa.string(),
+    }
     schema = pa.schema([(name, types.get(name, pa.int64())) for name in names])
     return pa.Table.from_pylist([dict(zip(names, value, strict=True)) for value in values], schema=schema)
 
@@ -148,8 +154,10 @@ def test_query_answers_the_same_on_both_engines(case: str, tmp_path: Path) -> No
     by = "shard" if re.search(r"SELECT[^()]*\bshard\b[^()]*$", text) else None
     with LocalEngine(EngineSettings(workers=1), tmp_path / "spill") as engine:
         engine.sql(text, tmp_path / "out", by, **files)
-    duck = [row for file in sorted((tmp_path / "out").rglob("*.parquet")) for row in pq.ParquetFile(file).read().to_pylist()]
-    on_daft = daft.sql(text, **{name: daft.read_parquet(paths) for name, paths in files.items()}).to_pylist()  # type: ignore[arg-type]
+    duck = [
+        row for file in sorted((tmp_path / "out").rglob("*.parquet")) for row in pq.ParquetFile(file).read().to_pylist()
+    ]
+    on_daft = daft.sql(text, **{name: daft.read_parquet(paths) for name, paths in files.items()}).to_pylist()
     assert sorted(tuple(row.values()) for row in duck) == sorted(expected)
     assert sorted(tuple(row.values()) for row in on_daft) == sorted(expected)
 
@@ -166,7 +174,9 @@ def test_components_of_a_long_chain_are_found(tmp_path: Path) -> None:
     with LocalEngine(EngineSettings(workers=1), tmp_path / "spill") as engine:
         for i in range(20):
             engine.sql(text_of("large_star", {}), tmp_path / f"large{i}", None, edges=[edges])
-            engine.sql(text_of("small_star", {}), tmp_path / f"small{i}", None, edges=[str(tmp_path / f"large{i}/all.parquet")])
+            engine.sql(
+                text_of("small_star", {}), tmp_path / f"small{i}", None, edges=[str(tmp_path / f"large{i}/all.parquet")]
+            )
             edges = str(tmp_path / f"small{i}" / "all.parquet")
             found = pq.ParquetFile(edges).read().to_pylist()
             if all(row["parent"] == 0 for row in found):

@@ -71,7 +71,9 @@ def test_a_second_run_does_nothing_and_says_so_in_three_seconds(configuration: P
     second = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     assert time.perf_counter() - started < 3
     assert "Nothing to do: every shard of every stage is done as configured." in second.stdout
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stages").rglob("*") if path.is_file()} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "stages").rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_changed_threshold_redoes_its_stage_and_later_ones_only(configuration: Path, tmp_path: Path) -> None:
@@ -96,7 +98,10 @@ def test_a_new_file_at_the_end_of_the_input_redoes_no_other_file(configuration: 
     before = receipts(tmp_path / "out", "documents")
     write_warc(
         tmp_path / "crawl" / "9.warc.gz",
-        [("http://new.example/", "text/html", page(prose(77), ["/p.png"])), ("http://new.example/p.png", "image/png", picture(77))],
+        [
+            ("http://new.example/", "text/html", page(prose(77), ["/p.png"])),
+            ("http://new.example/p.png", "image/png", picture(77)),
+        ],
     )
     assert main(["run", str(configuration)]) == 0
     after = receipts(tmp_path / "out", "documents")
@@ -141,7 +146,9 @@ def kill_at(seconds: float, command: list[str]) -> bool:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("moments", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_and_run_again_leaves_the_same_bytes(moments: int, configuration: Path, tmp_path: Path) -> None:
+def test_killed_at_random_moments_and_run_again_leaves_the_same_bytes(
+    moments: int, configuration: Path, tmp_path: Path
+) -> None:
     undisturbed = ["--set", f"output={tmp_path / 'undisturbed'}"]
     command = [sys.executable, "-m", "pipeline", "run", str(configuration)]
     started = time.perf_counter()
@@ -169,7 +176,10 @@ def test_a_damaged_record_costs_itself_and_is_counted(configuration: Path, tmp_p
     receipt = receipts(tmp_path / "out", "documents")[1]
     assert receipt["drops"] == {"record": {"damage": 1}}
     assert receipt["rows_out"] == 4
-    assert receipts(tmp_path / "out", "images")[1]["drops"] == {"document": {"text_and_image": 1}, "image": {"image_missing": 1}}
+    assert receipts(tmp_path / "out", "images")[1]["drops"] == {
+        "document": {"text_and_image": 1},
+        "image": {"image_missing": 1},
+    }
 
 
 def test_a_failed_shard_is_a_receipt_and_the_rest_goes_on(

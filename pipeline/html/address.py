@@ -87,10 +87,7 @@ def image_address(
 
 
 def _usable(value: str, name: str, base: str, max_width: int) -> Address | None:
-    if name.endswith("srcset"):
-        written = widest(srcset(value), max_width)
-    else:
-        written = value
+    written = widest(srcset(value), max_width) if name.endswith("srcset") else value
     if not written or is_placeholder(written):
         return None
     url = resolve(base, written)

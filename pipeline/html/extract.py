@@ -40,7 +40,9 @@ CHROME = frozenset({"footer", "header", "navigation", "nav", "navbar", "menu"})
 SEPARATORS = ("", " ", "\n", "\n\n")
 
 _TAG = re.compile(r"<[a-zA-Z/]")
-_FORMATTING = re.compile(r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])[^<>]*+>?", re.IGNORECASE)
+_FORMATTING = re.compile(
+    r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])[^<>]*+>?", re.IGNORECASE
+)
 # WHATWG HTML, 13.2.5: a tag with too many attributes, as the tokenizer delimits them, or else raw text and comments, in
 # which nothing is a tag. Possessive throughout, so that the search is linear.
 _CROWDED = re.compile(
@@ -113,7 +115,8 @@ class _Figure:
 
 @dataclass(slots=True)
 class _Open:
-    """An element whose end the walk still has to pass. `hides_text`: what it holds is a date."""
+    """An element whose end the walk still has to pass. `hides_text`: the text that is its own, or that of
+    style elements in it, is a date."""
 
     node: "LexborNode"
     tag: str
@@ -178,13 +181,13 @@ def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
     opened: list[_Open] = []
     figures: list[_Figure] = []
     sources: list[dict[str, str | None]] = []  # of the open <picture>
-    hidden = captions = 0  # how many of the open elements are dates, and figcaptions
+    captions = 0  # how many of the open elements are figcaptions
     node = tree.root
     while node is not None and len(nodes.done) < MAX_NODES:
         tag = node.tag or ""
         inside = None
         if tag == "-text":
-            if not hidden:
+            if not (opened and opened[-1].hides_text):
                 words = nodes.text(node.text_content or "")
                 if words and captions and figures:
                     figures[-1].caption.append(words)
@@ -216,10 +219,9 @@ def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
                 nodes.cross(strength)
                 inside = node.first_child
                 if inside is not None:
-                    dated = tag == "div" and "date" in classes
+                    dated = opened[-1].hides_text if tag in STYLE and opened else tag == "div" and "date" in classes
                     figure = _Figure() if tag == "figure" else None
                     opened.append(_Open(node, tag, strength, dated, figure))
-                    hidden += dated
                     captions += tag == "figcaption"
                     if figure:
                         figures.append(figure)
@@ -229,7 +231,6 @@ def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
         while following is None and opened:
             closed = opened.pop()
             nodes.cross(closed.strength)
-            hidden -= closed.hides_text
             captions -= closed.tag == "figcaption"
             if closed.tag == "picture":
                 sources = []

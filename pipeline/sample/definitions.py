@@ -51,6 +51,7 @@ class Page:
     fates: dict[str, str]
     body: str
     made_for: str
+    stage: str = ""  # at which it is dropped, where that is not the usual stage of the rule
     status: str = "200 OK"
     type: str = "text/html"
     headers: dict[str, str] = field(default_factory=dict)

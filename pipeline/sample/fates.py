@@ -20,14 +20,14 @@ STAGES = {
     "punctuation": "text",
     "common_words": "text",
     "language": "text",
-    "latest_url": "global",
-    "near_duplicate": "global",
-    "latest_image_set": "global",
+    "latest_url": "unique",
+    "near_duplicate": "unique",
+    "latest_image_set": "final",
     "x_robots_tag": "consent",
     "meta_robots": "consent",
     "tdm_reservation": "consent",
     "opt_out_list": "consent",
-    "text_and_image": "final",
+    "text_and_image": "images",
 }  # the stage at which each rule drops a page; flagged words never do, since no paragraph has more than a page may
 
 
@@ -50,7 +50,7 @@ def _fate(page: Page, host: Host, date: str, index: int, digests: Digests) -> di
         "url": page.url,
         "crawl_date": f"{when:%Y-%m-%dT%H:%M:%SZ}",
         "fate": fate,
-        "stage": None if fate == "kept" else STAGES[fate],
+        "stage": None if fate == "kept" else page.stage or STAGES[fate],
         "made_for": page.made_for,
     }
     if fate == "latest_url":  # it goes before any of the rest could be seen

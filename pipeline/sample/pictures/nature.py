@@ -69,7 +69,7 @@ def water_cycle(rng: Random, size: Size) -> Image.Image:
     for _ in range(46):
         fx, fy = rng.uniform(84, 158), rng.uniform(88, 150)
         pen.line([(fx, fy), (fx - 2.5, fy + 8)], "#3f7cc0", 1.1)
-    river = [(150, 178), (172, 196), (190, 205), (214, 214), (240, 228), (270, 244)]
+    river = [(164, 203), (176, 205), (190, 207), (214, 214), (240, 228), (270, 244)]
     pen.line(river, sea[0], 7)
     for x in (285, 312, 339):
         for wave in (np.linspace(0, 1, 20),):
