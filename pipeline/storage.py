@@ -92,42 +92,50 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class TableWriter:
-    """Rows in, one Parquet file out, in row groups of at most `row_group_size` bytes (as held in memory)."""
+    """Rows in, one Parquet file out, in row groups of about `row_group_size` bytes (as held in memory); one never
+    grows beyond one and a half of that, but for a row that is larger itself."""
 
     def __init__(self, path: Path, schema: pa.Schema, row_group_size: int = 64 * 10**6) -> None:
         self.path, self.schema, self.row_group_size = path, schema, row_group_size
         self.rows = 0
         self._waiting: list[dict[str, Any]] = []
         self._batches: list[pa.RecordBatch] = []
-        self._size = 0
+        self._size = 0  # bytes of the waiting rows, as far as they were told
+        self._held = 0  # bytes of the batches
         self._file = pq.ParquetWriter(path, schema, compression="zstd")
 
     def write(self, row: dict[str, Any], size: int = 0) -> None:
         """`size`: bytes of the row where it is large, so that few large rows do not wait for many."""
+        if self._held + self._size + size > self.row_group_size:
+            self._flush()
+            self._write_group()
         self._waiting.append(row)
         self._size += size
         self.rows += 1
-        if len(self._waiting) >= _BATCH or self._size >= self.row_group_size:
+        if len(self._waiting) >= _BATCH:
             self._flush()
 
     def _flush(self) -> None:
-        batch = pa.RecordBatch.from_pylist(self._waiting, schema=self.schema)
-        self._waiting, self._size = [], 0
-        self._batches.append(batch)
-        if sum(batch.nbytes for batch in self._batches) >= self.row_group_size:
+        if self._waiting:
+            batch = pa.RecordBatch.from_pylist(self._waiting, schema=self.schema)
+            self._waiting, self._size = [], 0
+            self._batches.append(batch)
+            self._held += batch.nbytes
+        if self._held >= self.row_group_size:
             self._write_group()
 
     def _write_group(self) -> None:
+        if not self._batches:
+            return
         table = pa.Table.from_batches(self._batches, schema=self.schema)
-        self._batches = []
-        self._file.write_table(table, row_group_size=max(1, table.num_rows))
+        pieces = max(1, round(self._held / self.row_group_size))  # more than one where sizes were not told
+        self._batches, self._held = [], 0
+        self._file.write_table(table, row_group_size=-(-table.num_rows // pieces))
 
     def close(self) -> None:
         try:
-            if self._waiting:
-                self._flush()
-            if self._batches:
-                self._write_group()
+            self._flush()
+            self._write_group()
         finally:
             self._file.close()
 

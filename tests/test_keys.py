@@ -57,7 +57,7 @@ def test_no_address_breaks_it_and_doing_it_twice_changes_nothing(url: str) -> No
 
 
 def test_a_key_is_the_same_on_every_machine_and_fits_sixty_four_bits() -> None:
-    assert key64("http://example.com/") == 8107087417366041653
+    assert key64("http://example.com/") == 481213410437047035
     assert key64("a", "b") != key64("ab")
     assert key64("a\ud800") != key64("a")
     assert all(-(2**63) <= key64(str(number)) < 2**63 for number in range(200))
@@ -95,7 +95,7 @@ def test_a_light_edit_leaves_most_bands_and_another_text_none() -> None:
 
 
 def test_bands_are_the_same_for_a_seed_and_others_for_another() -> None:
-    assert band_keys(document("the mill stands on the river bank"), NEAR)[:2] == [7541246219640744486, 0]
+    assert band_keys(document("the mill stands on the river bank"), NEAR)[:2] == [1790384642021460404, 7222051043197325620]
     assert shared(text(1), text(1), NearDuplicate(seed=2)) == 16
     assert not set(band_keys(document(*text(1)), NEAR)) & set(band_keys(document(*text(1)), NearDuplicate(seed=2)))
 

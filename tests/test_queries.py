@@ -119,14 +119,14 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
     "a round that makes nothing new": (
         "new_edges", {"before": rows(EDGES, (2, 1)), "after": rows(EDGES, (2, 1))}, {}, [(0,)]
     ),
-    "of a component the latest capture stays, of one date the first": (
+    "of a component the latest capture stays, of one date the last in the crawl": (
         "near_duplicate",
         {
             "components": rows(EDGES, (1, 0), (ID, 0), (ID + 2, ID + 1)),
             "pages": rows(PAGES, (0, 0, 1, 10), (0, 1, 2, 30), (1, 0, 3, 20), (1, 1, 4, 50), (1, 2, 5, 50)),
         },
         {},
-        [(0, 0, 0, 1), (1, 0, 0, 1), (1, 2, 1, 1)],
+        [(0, 0, 0, 1), (1, 0, 0, 1), (1, 1, 1, 2)],
     ),
     "both kinds of gone are gone": (
         "gone",

@@ -31,8 +31,8 @@ TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "")  # of a <sour
 # The last part of an address that stands in until a script puts the image there.
 _PLACEHOLDER = re.compile(
     r"[^/]*placeholder[^/]*\.(?:gif|png|svg|jpe?g|webp)"
-    r"|(?:[^/]*[-_.])?(?:blank|spacer|lazy-?load(?:ing)?|loading|loader|spinner|transparent|1x1|1px)[-_.]?[\dx]*\.(?:gif|png|svg)"
-    r"|(?:pixel|lazy|empty|clear|dot|trans|dummy|gr[ea]y|white|no-?image|[0txs]|px|img)[-_.]?[\dx]*\.(?:gif|png|svg)",
+    r"|(?:[^/]*[-_.])?(?:blank|spacer|lazy-?load(?:ing)?|loading|loader|spinner|transparent|1x1|1px)(?:[-_.]?\dx?\d?)?\.(?:gif|png|svg)"
+    r"|(?:pixel|lazy|empty|clear|dot|trans|dummy|gr[ea]y|white|no-?image|px)(?:[-_.]?\dx?\d?)?\.(?:gif|png|svg)|[0txs]\.gif",
     re.IGNORECASE,
 )
 _CANDIDATE = re.compile(r"[\s,]*+([^\s]++)")

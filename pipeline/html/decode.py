@@ -59,7 +59,7 @@ _COMMON = {
     "cp1251": "оеаинтсрвлкмдпуяыьгзбчй",
     "koi8_r": "оеаинтсрвлкмдпуяыьгзбчй",
     "cp1250": "ąćęłńóśźżáčďéěíňřšťúůýžőűăâîșț„”–",
-    "cp1253": "αοιετσνηυρπκμλςάίέόήώ",
+    "cp1253": "αβγδεζηθικλμνξοπρστυφχψωςάίέόήύώ",
     "cp1254": "ışğüöçİ",
     "cp1255": "יוהלאתרמבשםנעדחקפגטזכסןצ",
     "cp1256": "اليمونرتبةعدسفهكقحجشصأطخ",
@@ -143,15 +143,15 @@ def _detected(body: bytes) -> str:
         sample = body.translate(None, bytes(range(128)))[:SAMPLE]
     if _read(sample, "utf-8")[1] < 0.3:
         return "utf-8"
-    best, most = "cp1252", -1.0
+    scores = {}
     for codec, common in _COMMON.items():
         text, unreadable = _read(sample, codec)
         beyond = [char for char in text if char > "\x7f"]
-        score = sum(map(common.__contains__, beyond)) / max(len(beyond), 1) - 2 * unreadable
         # A few stray bytes are more often a copyright sign than Thai.
-        if score > most + 0.1 and (codec == "cp1252" or len(beyond) >= 8):
-            best, most = codec, score
-    return best
+        if codec == "cp1252" or len(beyond) >= 8:
+            scores[codec] = sum(map(common.__contains__, beyond)) / max(len(beyond), 1) - 2 * unreadable
+    scores["cp1252"] += 0.1
+    return max(scores, key=lambda codec: scores[codec])
 
 
 def _scalars(text: str) -> str:

@@ -210,7 +210,7 @@ def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
                 nodes.text(END_OF_DOCUMENT)
                 nodes.cross(3)
             elif (
-                tag not in KEPT
+                (tag not in KEPT and "-" not in tag)  # a custom element is a page's own name for a container
                 or not FOOTERS.isdisjoint(tokens)
                 or (tag == "div" and not CHROME.isdisjoint((classes, attributes.get("id"), attributes.get("title"))))
             ):

@@ -1,4 +1,5 @@
--- Of each component of near-duplicates the latest capture stays; among those of one date, the one that stands first.
+-- Of each component of near-duplicates the latest capture stays; among those of one date, the one that stands last in
+-- the crawl.
 WITH members AS (
     SELECT DISTINCT id, root FROM (
         SELECT child AS id, parent AS root FROM components
@@ -8,7 +9,7 @@ WITH members AS (
 ),
 ranked AS (
     SELECT pages.shard AS shard, pages.row AS row, members.root AS root,
-           ROW_NUMBER() OVER (PARTITION BY members.root ORDER BY pages.crawl_date DESC, members.id) AS place
+           ROW_NUMBER() OVER (PARTITION BY members.root ORDER BY pages.crawl_date DESC, members.id DESC) AS place
     FROM members
     JOIN pages ON members.id = pages.shard * CAST(4294967296 AS BIGINT) + pages.row
 )
