@@ -1,6 +1,7 @@
 """Rules over a whole document: how many images it has, and whether it has both text and images."""
 
-from typing import Protocol, Sized
+from collections.abc import Sized
+from typing import Protocol
 
 from filters.verdict import Verdict, within
 

@@ -57,11 +57,9 @@ def refusal(signals: Iterable[Signal], heeded: Sequence[str]) -> tuple[str, Verd
         rule = {"x-robots-tag": "x_robots_tag", "tdm-reservation": "tdm_reservation"}.get(signal.name, "meta_robots")
         if rule not in heeded:
             continue
-        if rule == "tdm_reservation":
-            says_no = signal.value.strip() == "1"  # TDMRep: any value but 0 and 1 is as if unset
-        else:
-            says_no = bool(REFUSALS & set(directives(signal.value)))
-        if says_no:
+        # TDMRep: any value but 0 and 1 is as if it were not there.
+        said = {signal.value.strip()} & {"1"} if rule == "tdm_reservation" else REFUSALS & set(directives(signal.value))
+        if said:
             return rule, Verdict(False, f"{signal.where} {signal.name}: {signal.value}"[:200], "no refusal")
     return None
 

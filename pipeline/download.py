@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
-
 from pydantic import Field
 
 from pipeline.config import Download
@@ -47,7 +46,9 @@ _DISK_FULL = os.EX_IOERR
 class DownloadSettings(Download):
     """How images are asked for, and which refusals in an image's own response headers are heeded."""
 
-    signals: list[Literal["x_robots_tag", "meta_robots", "tdm_reservation"]] = Field(["x_robots_tag", "tdm_reservation"])
+    signals: list[Literal["x_robots_tag", "meta_robots", "tdm_reservation"]] = Field(
+        default=["x_robots_tag", "tdm_reservation"]
+    )
 
 
 @dataclass(frozen=True, slots=True)

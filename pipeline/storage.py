@@ -92,8 +92,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class TableWriter:
-    """Rows in, one Parquet file out, in row groups of about `row_group_size` bytes (as held in memory); one never
-    grows beyond one and a half of that, but for a row that is larger itself."""
+    """Rows in, one Parquet file out, in row groups of about `row_group_size` bytes (as held in memory): at most half as
+    many again where the sizes of large rows are told, but for a single row that is larger itself."""
 
     def __init__(self, path: Path, schema: pa.Schema, row_group_size: int = 64 * 10**6) -> None:
         self.path, self.schema, self.row_group_size = path, schema, row_group_size

@@ -193,6 +193,9 @@ def perform(job: Job) -> None:
     receipt = Receipt(job.stage, job.shard, job.fingerprint)
     # A receipt of other inputs or settings must not stand beside tables that are being replaced.
     job.prefix.with_suffix(".json").unlink(missing_ok=True)
+    # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it.
+    for stale in job.prefix.parent.glob(f"{job.prefix.name}.*.parquet"):
+        stale.unlink()
     try:
         with ExitStack() as stack:
             work = Work(job, stack)

@@ -136,7 +136,10 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_an_anchor_may_be_merged_into_a_mapping(tmp_path: Path) -> None:
-    text = LEAST + "text:\n  document: {number_of_words: &range {min: 1, max: 9}, number_of_images: {<<: *range, max: 3}}\n"
+    text = (
+        LEAST
+        + "text:\n  document: {number_of_words: &range {min: 1, max: 9}, number_of_images: {<<: *range, max: 3}}\n"
+    )
     assert load(written(tmp_path, text)).text.document["number_of_images"] == {"min": 1, "max": 3}
 
 
@@ -153,7 +156,9 @@ def test_an_anchor_may_be_merged_into_a_mapping(tmp_path: Path) -> None:
         ("export.title='1'", "export.title", "1"),
     ],
 )
-def test_an_override_reaches_any_depth_and_its_value_is_yaml(override: str, place: str, expected: Any, tmp_path: Path) -> None:
+def test_an_override_reaches_any_depth_and_its_value_is_yaml(
+    override: str, place: str, expected: Any, tmp_path: Path
+) -> None:
     path = written(tmp_path, LEAST + "text: {document: {number_of_words: {min: 1, max: 9}}}\n")
     found: Any = load(path, [override]).model_dump()
     for part in place.split("."):
@@ -171,7 +176,9 @@ def test_of_two_overrides_of_a_key_the_later_holds(tmp_path: Path) -> None:
 
 def test_an_override_leaves_its_neighbours(tmp_path: Path) -> None:
     path = written(tmp_path, LEAST + "text: {document: {number_of_words: {min: 1, max: 9}}}\n")
-    assert load(path, ["text.document.number_of_words.max=5"]).text.document == {"number_of_words": {"min": 1, "max": 5}}
+    assert load(path, ["text.document.number_of_words.max=5"]).text.document == {
+        "number_of_words": {"min": 1, "max": 5}
+    }
 
 
 @pytest.mark.parametrize(
@@ -187,8 +194,14 @@ def test_an_override_leaves_its_neighbours(tmp_path: Path) -> None:
         ("engine..workers=3", "engine.: unknown key"),
         ("text.document.number_of_words.max=5", "text.document: number_of_words: missing a required argument: 'min'"),
         ("text.document.number_of_wrods.max=5", "text.document: unknown document rule number_of_wrods, did you mean"),
-        ("text.document.stop_words.min=much", "text.document: stop_words.min: input should be a valid number, found 'much'"),
-        ("text.document.stop_words.min=true", "text.document: stop_words.min: input should be a valid number, found True"),
+        (
+            "text.document.stop_words.min=much",
+            "text.document: stop_words.min: input should be a valid number, found 'much'",
+        ),
+        (
+            "text.document.stop_words.min=true",
+            "text.document: stop_words.min: input should be a valid number, found True",
+        ),
     ],
 )
 def test_a_wrong_override_is_one_line(override: str, expected: str, tmp_path: Path) -> None:

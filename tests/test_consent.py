@@ -221,7 +221,12 @@ def test_a_page_that_refuses_goes_and_the_ledger_names_the_signal(tmp_path: Path
         (2, "document", "tdm_reservation", "header tdm-reservation: 1"),
         (4, "document", "opt_out_list", "refuses.example"),
     ]
-    assert done.receipt.drops["document"] == {"meta_robots": 1, "opt_out_list": 1, "tdm_reservation": 1, "x_robots_tag": 1}
+    assert done.receipt.drops["document"] == {
+        "meta_robots": 1,
+        "opt_out_list": 1,
+        "tdm_reservation": 1,
+        "x_robots_tag": 1,
+    }
 
 
 def test_the_signal_of_the_page_is_named_before_the_list(tmp_path: Path) -> None:

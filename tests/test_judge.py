@@ -75,7 +75,10 @@ def test_of_several_broken_rules_the_first_is_named(order: list[str], room: str,
 
 def test_an_image_is_judged_by_what_the_page_states_and_takes_only_itself(tmp_path: Path) -> None:
     small = image("http://host.example/small.png", rendered_width="20", rendered_height="600")
-    unknown, large = image("http://host.example/unknown.png"), image("http://host.example/large.png", rendered_width="640px")
+    unknown, large = (
+        image("http://host.example/unknown.png"),
+        image("http://host.example/large.png", rendered_width="640px"),
+    )
     stated = rules(image={"rendered_size": {"min": 150, "max": 20000}})
     done = run_stage(judge_texts, stated, [document(small, LONG, unknown, large)], tmp_path)
     assert [pieces(page) for page in done.kept] == [[LONG, unknown.url, large.url]]
@@ -113,7 +116,9 @@ def test_a_document_is_judged_by_what_the_other_rules_left_of_it(tmp_path: Path)
 def test_the_ledger_holds_the_place_the_value_the_bound_and_a_bounded_excerpt(tmp_path: Path) -> None:
     text = "\n".join(f"word{number}\tand" for number in range(5000))
     made = document(text, image(), row=7, url="http://long.example/")
-    [line] = run_stage(judge_texts, rules(document={"number_of_words": {"min": 1, "max": 2000}}), [made], tmp_path).ledger
+    [line] = run_stage(
+        judge_texts, rules(document={"number_of_words": {"min": 1, "max": 2000}}), [made], tmp_path
+    ).ledger
     assert (line["shard"], line["row"], line["url"], line["level"]) == (0, 7, "http://long.example/", "document")
     assert (line["position"], line["paragraph"]) == (None, None)
     assert (line["rule"], line["value"], line["bound"]) == ("number_of_words", "10000", "at most 2000")
@@ -121,12 +126,16 @@ def test_the_ledger_holds_the_place_the_value_the_bound_and_a_bounded_excerpt(tm
 
 
 def test_a_fraction_is_written_with_six_figures(tmp_path: Path) -> None:
-    [line] = run_stage(judge_texts, rules(paragraph={"stop_words": {"min": 0.5}}), [document("the old mill")], tmp_path).ledger
+    [line] = run_stage(
+        judge_texts, rules(paragraph={"stop_words": {"min": 0.5}}), [document("the old mill")], tmp_path
+    ).ledger
     assert (line["value"], line["bound"]) == ("0.333333", "at least 0.5")
 
 
 @pytest.mark.parametrize(("labels", "kept"), [(["en"], 1), (["fr"], 0)])
-def test_the_language_of_a_document_is_written_down_where_it_is_judged(labels: list[str], kept: int, tmp_path: Path) -> None:
+def test_the_language_of_a_document_is_written_down_where_it_is_judged(
+    labels: list[str], kept: int, tmp_path: Path
+) -> None:
     chosen = rules(document={"language": {"labels": labels, "min": 0.5}})
     done = run_stage(judge_texts, chosen, [document(*prose(1), image())], tmp_path)
     assert len(done.kept) == kept

@@ -95,7 +95,10 @@ def test_a_light_edit_leaves_most_bands_and_another_text_none() -> None:
 
 
 def test_bands_are_the_same_for_a_seed_and_others_for_another() -> None:
-    assert band_keys(document("the mill stands on the river bank"), NEAR)[:2] == [1790384642021460404, 7222051043197325620]
+    assert band_keys(document("the mill stands on the river bank"), NEAR)[:2] == [
+        1790384642021460404,
+        7222051043197325620,
+    ]
     assert shared(text(1), text(1), NearDuplicate(seed=2)) == 16
     assert not set(band_keys(document(*text(1)), NEAR)) & set(band_keys(document(*text(1)), NearDuplicate(seed=2)))
 

@@ -38,6 +38,7 @@ PARAGRAPHS = "shard row position paragraph text_key"
 GONE = "shard row"
 RECORDS = "url_key date warc record_offset record_length"
 EDGES = "child parent"
+TWINS = "shard row twin_shard twin_row"
 
 CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any, ...]]]] = {
     "the latest capture of an address stays": (
@@ -130,7 +131,7 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
     ),
     "both kinds of gone are gone": (
         "gone",
-        {"older": rows("shard row twin_shard twin_row", (0, 0, 1, 1)), "twins": rows("shard row twin_shard twin_row", (2, 0, 1, 1))},
+        {"older": rows(TWINS, (0, 0, 1, 1)), "twins": rows(TWINS, (2, 0, 1, 1))},
         {},
         [(0, 0), (2, 0)],
     ),

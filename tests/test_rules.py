@@ -54,10 +54,26 @@ def test_nothing_but_rules_is_known() -> None:
         ("document", {"_bound": {}}, "unknown document rule _bound"),
         ("document", {"number_of_words": {"min": 1}}, "number_of_words: missing a required argument: 'max'"),
         ("document", {"number_of_words": {"low": 1}}, "number_of_words: unknown threshold low (known: min, max)"),
-        ("document", {"number_of_words": {"min": "1", "max": 2}}, "number_of_words.min: input should be a valid integer"),
-        ("document", {"number_of_words": {"min": 1.5, "max": 2}}, "number_of_words.min: input should be a valid integer"),
-        ("document", {"number_of_words": {"min": True, "max": 2}}, "number_of_words.min: input should be a valid integer"),
-        ("document", {"number_of_words": {"min": None, "max": 2}}, "number_of_words.min: input should be a valid integer"),
+        (
+            "document",
+            {"number_of_words": {"min": "1", "max": 2}},
+            "number_of_words.min: input should be a valid integer",
+        ),
+        (
+            "document",
+            {"number_of_words": {"min": 1.5, "max": 2}},
+            "number_of_words.min: input should be a valid integer",
+        ),
+        (
+            "document",
+            {"number_of_words": {"min": True, "max": 2}},
+            "number_of_words.min: input should be a valid integer",
+        ),
+        (
+            "document",
+            {"number_of_words": {"min": None, "max": 2}},
+            "number_of_words.min: input should be a valid integer",
+        ),
         ("document", {"number_of_words": [1, 2]}, "number_of_words: expected its thresholds, such as {max: 0.1}"),
         ("document", {"number_of_words": None}, "number_of_words: expected its thresholds"),
         ("document", {"stop_words": {"min": False}}, "stop_words.min: input should be a valid number, found False"),
@@ -80,7 +96,11 @@ def test_a_whole_number_stands_for_a_fraction() -> None:
 
 
 def test_rules_come_out_in_the_order_in_which_they_stand() -> None:
-    named = {"stop_words": {"min": 0.1}, "number_of_words": {"min": 1, "max": 2}, "number_of_images": {"min": 1, "max": 2}}
+    named = {
+        "stop_words": {"min": 0.1},
+        "number_of_words": {"min": 1, "max": 2},
+        "number_of_images": {"min": 1, "max": 2},
+    }
     rules = load(named, "document")
     assert [rule.name for rule in rules] == list(named)
     assert [rule.takes for rule in rules] == ["text", "text", "document"]
@@ -91,9 +111,27 @@ def test_rules_come_out_in_the_order_in_which_they_stand() -> None:
     ("room", "name", "thresholds", "judged", "expected"),
     [
         ("paragraph", "number_of_words", {"min": 3, "max": 9}, Text("two words"), Verdict(False, 2, "at least 3")),
-        ("paragraph", "number_of_words", {"min": 2, "max": 9}, Text("two words"), Verdict(True, 2, "at least 2 and at most 9")),
-        ("document", "number_of_images", {"min": 1, "max": 1}, document(image(), image()), Verdict(False, 2, "at most 1")),
-        ("image", "aspect_ratio", {"min": 0.5, "max": 2}, image(width=300, height=100), Verdict(False, 3.0, "at most 2")),
+        (
+            "paragraph",
+            "number_of_words",
+            {"min": 2, "max": 9},
+            Text("two words"),
+            Verdict(True, 2, "at least 2 and at most 9"),
+        ),
+        (
+            "document",
+            "number_of_images",
+            {"min": 1, "max": 1},
+            document(image(), image()),
+            Verdict(False, 2, "at most 1"),
+        ),
+        (
+            "image",
+            "aspect_ratio",
+            {"min": 0.5, "max": 2},
+            image(width=300, height=100),
+            Verdict(False, 3.0, "at most 2"),
+        ),
         ("paragraph", "web_chrome_words", {"max": 0.5}, Text("share tweet"), Verdict(False, 1.0, "below 0.5")),
     ],
 )

@@ -45,13 +45,19 @@ def inputs(tmp_path: Path) -> Path:
         (["notes.txt"], ["notes.txt"]),  # a file that is named is taken at its word; reading it will tell
     ],
 )
-def test_paths_folders_and_globs_are_listed_sorted_and_once(named: list[str], expected: list[str], inputs: Path) -> None:
+def test_paths_folders_and_globs_are_listed_sorted_and_once(
+    named: list[str], expected: list[str], inputs: Path
+) -> None:
     assert list_warcs([str(inputs / name) for name in named]) == [str(inputs / name) for name in expected]
 
 
 def test_an_input_that_is_missing_or_empty_is_refused_by_name(inputs: Path) -> None:
     (inputs / "empty").mkdir()
-    for name, problem in (("nowhere", "no such file or folder"), ("empty", "holds no file named"), ("*.zip", "holds no file")):
+    for name, problem in (
+        ("nowhere", "no such file or folder"),
+        ("empty", "holds no file named"),
+        ("*.zip", "holds no file"),
+    ):
         with pytest.raises(UserError) as caught:
             list_warcs([str(inputs / "a.warc"), str(inputs / name)])
         assert str(caught.value).startswith(f"input.paths: {inputs / name}: {problem}")
@@ -86,7 +92,9 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(errno.EIO, "I/O"), KeyboardInterrupt()])
-def test_a_failure_removes_the_temporary_keeps_what_was_there_and_goes_on_up(error: BaseException, tmp_path: Path) -> None:
+def test_a_failure_removes_the_temporary_keeps_what_was_there_and_goes_on_up(
+    error: BaseException, tmp_path: Path
+) -> None:
     target = tmp_path / "out.txt"
     target.write_text("before")
 
@@ -110,7 +118,10 @@ def test_a_full_disk_is_one_line_that_says_what_to_do(code: int, tmp_path: Path)
 
     with pytest.raises(StorageFull) as caught:
         write()
-    assert str(caught.value) == f"{tmp_path / 'out.txt'}: {os.strerror(code)}; what was finished is kept: make room, run again"
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'out.txt'}: {os.strerror(code)}; what was finished is kept: make room, run again"
+    )
     assert caught.value.status == 1
     assert list(tmp_path.iterdir()) == []
 

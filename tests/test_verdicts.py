@@ -47,7 +47,9 @@ def test_a_document_goes_for_its_twin_and_the_ledger_names_the_twin(rule: str, t
 def test_an_older_capture_that_is_a_near_duplicate_too_goes_as_an_older_capture(tmp_path: Path) -> None:
     twin = {"row": 0, "twin_shard": 0, "twin_row": 9}
     verdicts = said(tmp_path, "latest_url", twin) | said(tmp_path, "near_duplicate", twin)
-    assert run_stage(apply_verdicts, ALL, [document("text", A)], tmp_path, **verdicts).dropped == [("document", "latest_url")]
+    assert run_stage(apply_verdicts, ALL, [document("text", A)], tmp_path, **verdicts).dropped == [
+        ("document", "latest_url")
+    ]
 
 
 def test_verdicts_on_another_shard_say_nothing_about_this_one(tmp_path: Path) -> None:
@@ -114,4 +116,7 @@ def test_a_document_that_is_left_with_text_or_images_alone_goes(tmp_path: Path) 
         ("paragraph", "paragraph_repeated"),
         ("document", "text_and_image"),
     ]
-    assert [line["value"] for line in done.ledger if line["level"] == "document"] == ["1 texts, 0 images", "0 texts, 1 images"]
+    assert [line["value"] for line in done.ledger if line["level"] == "document"] == [
+        "1 texts, 0 images",
+        "0 texts, 1 images",
+    ]

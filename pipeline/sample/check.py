@@ -71,9 +71,9 @@ class _Seen:
             if rule not in found:
                 yield f"image {address}: expected {rule}, found {' and '.join(found) or 'nothing'}"
         for start, rule in row.get("paragraphs", {}).items():
-            found = next((rule for excerpt, rule in self.paragraphs[capture].items() if excerpt.startswith(start)), KEPT)
-            if found != rule:
-                yield f"paragraph {start!r}: expected {rule}, found {found}"
+            fell_to = next((by for text, by in self.paragraphs[capture].items() if text.startswith(start)), KEPT)
+            if fell_to != rule:
+                yield f"paragraph {start!r}: expected {rule}, found {fell_to}"
         yield from (f"the text lacks {part!r}" for part in row.get("contains", []) if part not in text)
         yield from (f"the text has {part!r}" for part in row.get("lacks", []) if part in text)
         for address, digest in row.get("digests", {}).items():
