@@ -20,7 +20,7 @@ _SIZES += [(10**8, "10M<n<100M"), (10**9, "100M<n<1B")]
 _TEXT = """
 # {title}
 
-Interleaved image-text documents made from web crawls by [Carnac](https://pypi.org/project/carnac) with the
+Interleaved image-text documents made from web crawls by Carnac with the
 configuration `{name}`: {documents:,} documents with {images:,} images and {words:,} words.
 
 {counts}
@@ -62,9 +62,10 @@ Refusals that were heeded: {consent}. What was dropped for them stands in the ta
 def write_card(
     corpus: Path, config: "Config", files: dict[str, dict[str, list[Path]]], summaries: list[Summary], shards: "Stage"
 ) -> None:
-    """Writes `corpus`/README.md; nothing where there is no file to describe. Holds no clock, so that it is the same
+    """Writes `corpus`/README.md; where there is no file to describe there is none. Holds no clock, so that it is the same
     for the same corpus."""
     if not files:
+        (corpus / "README.md").unlink(missing_ok=True)
         return
     splits: dict[str, Counter[str]] = {}
     for receipt in shards.receipts.values():
@@ -144,5 +145,17 @@ def _licence(licence: str) -> str:
 
 
 def _decisions(config: "Config") -> dict[str, Any]:
-    """The configuration without what says only where and how the run was made."""
-    return config.model_dump(mode="json", exclude={"engine", "output", "input"}, exclude_defaults=True)
+    """The configuration without what says only where and how the run was made; of a file, such as a list of refusals or
+    a model, its name alone."""
+    decisions: dict[str, Any] = _named(
+        config.model_dump(mode="json", exclude={"engine", "output", "input"}, exclude_defaults=True)
+    )
+    return decisions
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _named(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_named(inner) for inner in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from filters.verdict import Verdict
+from pipeline.deadline import Late, deadline
 from pipeline.document import Document
 from pipeline.errors import UserError
 from pipeline.html.decode import decode
@@ -66,8 +67,16 @@ def fill(page: Document, record: Record, settings: "Extract") -> tuple[str, Verd
         return "http_status", Verdict(False, str(record.status), "200")
     if mime not in HTML_TYPES:
         return "not_html", Verdict(False, mime or "no type", "text/html")
-    html = decode(record.body[: settings.max_page], record.content_type)
-    extracted = extract(html, record.url, settings.method)
+    try:
+        with deadline(settings.seconds):
+            html = decode(record.body[: settings.max_page], record.content_type)
+            extracted = extract(html, record.url, settings.method)
+    except Late:
+        return "too_slow", Verdict(False, f"more than {settings.seconds:g} s", f"at most {settings.seconds:g} s")
+    except UserError:
+        raise
+    except Exception as error:  # of a parser, on one page of billions: it costs that page, not the run
+        return "unreadable", Verdict(False, type(error).__name__, "a page that can be parsed")
     page.nodes, page.signals = extracted.nodes, page_signals(record.headers, extracted.meta)
     return None if page.nodes else ("no_content", Verdict(False, "no text, no image", "a node"))
 

@@ -227,7 +227,7 @@ class _Opener:
 def _inspect(headers: Message, start: bytes, heeded: Sequence[str]) -> None:
     """Stops at an answer that may not be used, or is no image, whatever its Content-Type says."""
     if no := refusal(header_signals((name, str(value)) for name, value in headers.items()), heeded):
-        raise Failure("opted_out", str(no[1].value))
+        raise Failure("opted_out", f"{no[0]}: {no[1].value}")
     if sniff(start) is None:
         raise Failure("not_an_image", f"begins with {start[:16]!r}")
 

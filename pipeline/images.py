@@ -90,6 +90,14 @@ def _first(answers: Iterable[Answer]) -> Answer:
     return last
 
 
+def _refusal_or_hole(status: str, detail: str) -> Answer:
+    """Why the web gave no image: the rule of the signal that said no, or that it is missing, and the reason."""
+    if status == "opted_out":
+        rule, _, evidence = detail.partition(": ")
+        return rule, Verdict(False, evidence, "no refusal")
+    return "image_missing", Verdict(False, f"{status}: {detail}" if detail else status, "an image is served")
+
+
 class _Crawl:
     """The crawl's own image records: for each image of this shard, the one nearest in time that the query found."""
 
@@ -134,9 +142,7 @@ class _Web:
                 path.write_bytes(attempt.data)
                 self.answers[attempt.url] = path
             else:
-                rule = "opted_out" if attempt.status == "opted_out" else "image_missing"
-                value = f"{attempt.status}: {attempt.detail}" if attempt.detail else attempt.status
-                self.answers[attempt.url] = rule, Verdict(False, value, "an image is served")
+                self.answers[attempt.url] = _refusal_or_hole(attempt.status, attempt.detail)
 
     def get(self, document: Document, position: int, image: Image) -> Answer:
         answer = self.answers.get(image.url, MISSING)

@@ -4,17 +4,17 @@ import contextlib
 import hashlib
 import io
 import os
-import signal
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
 from typing import Literal
 
 from PIL import ExifTags, ImageFile, UnidentifiedImageError
 from PIL import Image as Pillow
+
+from pipeline.deadline import Late, deadline
 
 Reason = Literal["not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "timed_out", "undecodable"]
 
@@ -48,10 +48,6 @@ class Broken:
 
     reason: Reason
     detail: str = ""
-
-
-class _Late(BaseException):
-    """Not an Exception: Pillow's own handlers must not swallow it."""
 
 
 def sniff(data: bytes) -> str | None:
@@ -91,9 +87,9 @@ def look(data: bytes, *, max_bytes: int, max_pixels: int, seconds: float) -> Fac
     if format == "jpeg" and data.count(b"\xff\xda") > MAX_SCANS:
         return Broken("undecodable", f"more than {MAX_SCANS} scans")
     try:
-        with _one_at_a_time, _quiet(max_pixels), _mute_libtiff(format == "tiff"), _alarm(seconds):
+        with _one_at_a_time, _quiet(max_pixels), _mute_libtiff(format == "tiff"), deadline(seconds):
             width, height, frames = _decode(data, format, max_pixels, time.monotonic() + seconds)
-    except _Late:
+    except Late:
         return Broken("timed_out", f"not decoded in {seconds:g} s")
     except (Pillow.DecompressionBombError, MemoryError) as error:
         return Broken("too_many_pixels", str(error))
@@ -123,7 +119,7 @@ def _decode(data: bytes, format: str, max_pixels: int, end: float) -> tuple[int,
         turned = _orientation(image) in (5, 6, 7, 8)
         for frame in range(1, frames):
             if time.monotonic() > end:
-                raise _Late
+                raise Late
             try:
                 image.seek(frame)
                 image.load()
@@ -177,25 +173,3 @@ def _mute_libtiff(needed: bool) -> Iterator[None]:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Raises `_Late` in the main thread after `seconds`; an alarm that someone else had set comes when it was due."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def late(number: int, frame: FrameType | None) -> None:
-        raise _Late
-
-    handler = signal.signal(signal.SIGALRM, late)
-    started = time.monotonic()
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        if left:
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - started), 1e-6), interval)

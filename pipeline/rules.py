@@ -40,7 +40,9 @@ def load(named: Rules, room: str) -> list[Rule]:
     for name, arguments in named.items():
         target = _find(name, room)
         if inspect.isclass(target):
-            judge = _model(typing.cast(Any, target), tuple(sorted((key, _frozen(value)) for key, value in arguments.items())))
+            judge = _model(
+                typing.cast(Any, target), tuple(sorted((key, _frozen(value)) for key, value in arguments.items()))
+            )
             takes = next(iter(inspect.signature(judge.__call__).parameters))
         else:
             judge = partial(target, **arguments)

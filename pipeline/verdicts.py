@@ -37,7 +37,7 @@ def apply_verdicts(work: Work, settings: "Duplicates") -> None:
             address = canonical_url(node.image.url)
             if pages := everywhere.get((document.row, node.position)):
                 assert settings.image_everywhere is not None
-                verdict = Verdict(False, pages, f"on at most {settings.image_everywhere.max} pages")
+                verdict = Verdict(False, f"on {pages} pages", f"at most {settings.image_everywhere.max}")
                 work.drop(document, "image", "image_everywhere", verdict, node.image.url, node.position)
             elif settings.image_repeated and address in seen:
                 verdict = Verdict(False, "seen before", "once in a document")
@@ -63,7 +63,7 @@ def _without(
     for number, paragraph in enumerate(paragraphs(node.text or "")):
         if pages := repeated.get((document.row, node.position, number)):
             assert settings.paragraph_repeated is not None
-            verdict = Verdict(False, pages, f"on at most {settings.paragraph_repeated.max} pages of its host")
+            verdict = Verdict(False, f"on {pages} pages of the host", f"at most {settings.paragraph_repeated.max}")
             work.drop(document, "paragraph", "paragraph_repeated", verdict, paragraph, node.position, number)
         else:
             left.append(paragraph)

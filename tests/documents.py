@@ -101,7 +101,7 @@ def run_stage(
 ) -> Outcome:
     """Runs a task on shard 0 through `perform`; fails where the task does."""
     read = {"documents": write_documents(tmp_path / "input" / "00000", documents), **inputs}
-    wanted = job(task, settings, tmp_path, **read)
+    wanted = job(task, settings, tmp_path, 0, **read)
     perform(wanted)
     receipt = read_receipt(wanted.prefix)
     assert receipt is not None

@@ -45,7 +45,7 @@ def test_the_configurations_that_are_shipped_are_valid(name: str) -> None:
 def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
     config = load(written(tmp_path, LEAST))
     with pytest.raises(ValueError, match="frozen"):
-        config.name = "b"  # type: ignore[misc]
+        config.name = "b"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
         ("export: {forms: []}", ("export.forms: list should have at least 1 item",)),
         ("consent: {signals: [robots_txt]}", ("consent.signals.0: input should be 'x_robots_tag'", "'robots_txt'")),
         ("images: {sources: web}", ("images.sources: input should be a valid list, found 'web'",)),
-        ("extract: {method: best}", ("extract.method: input should be 'obelics', found 'best'",)),
+        ("extract: {method: best}", ("extract.method: input should be ", "'obelics'", "found 'best'")),
         ("export: 5", ("export: input should be a valid dictionary or instance of export, found 5",)),
         (
             "images: {download: {allowed_networks: [10.1.0.0/33]}}",
@@ -93,7 +93,11 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
             "text: {document: {number_of_words: {min: ten, max: 20}}}",
             ("text.document: number_of_words.min: input should be a valid integer", "found 'ten'"),
         ),
-        ("text: {document: {number_of_words: 5}}", ("text.document.number_of_words: input should be a valid dictionary, found 5",)),
+        (
+            "text: {document: {number_of_words: 5}}",
+            ("text.document.number_of_words: input should be a valid dictionary, found 5",),
+        ),
+        ("consent: {lists: [nowhere/list.txt]}", ("consent.lists.0: nowhere/list.txt: No such file or directory",)),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_with_the_key_what_was_found_and_the_choices(

@@ -27,13 +27,21 @@ BOTH = Export(forms=["images", "urls"])
 
 
 def seen(url: str, number: int) -> Image:
-    return image(url, alt="A mill", filename="mill", format="png", width=40 + number, height=30, size=0, sha256=str(number))
+    return image(
+        url, alt="A mill", filename="mill", format="png", width=40 + number, height=30, size=0, sha256=str(number)
+    )
 
 
 def corpus(count: int, files: int = 1) -> list[Document]:
     """Documents of two texts around a picture, each from a page of its own."""
     return [
-        document(prose(row)[0], seen(f"http://host{row}.example/p.png", row), prose(row)[1], url=f"http://host{row}.example/", row=row)
+        document(
+            prose(row)[0],
+            seen(f"http://host{row}.example/p.png", row),
+            prose(row)[1],
+            url=f"http://host{row}.example/",
+            row=row,
+        )
         for row in range(count)
     ]
 
@@ -56,7 +64,9 @@ def write_pixels(folder: Path, documents: list[Document], pictures: dict[str, by
     return (str(folder / "00000"),)
 
 
-def exported(settings: Export, documents: list[Document], tmp_path: Path, extra: list[Document] | None = None) -> Outcome:
+def exported(
+    settings: Export, documents: list[Document], tmp_path: Path, extra: list[Document] | None = None
+) -> Outcome:
     """Shard files of the documents; `extra` are documents that have pixels but are gone."""
     in_order = sorted([*documents, *(extra or [])], key=lambda page: (page.shard, page.row))
     pixels = write_pixels(tmp_path / "pixels", in_order)
@@ -64,8 +74,10 @@ def exported(settings: Export, documents: list[Document], tmp_path: Path, extra:
 
 
 def stage_of(*outcomes: Outcome) -> Stage:
-    prefixes = {shard: (str(outcome.prefix),) for shard, outcome in enumerate(outcomes)}
-    return Stage("export", prefixes, dict.fromkeys(prefixes, "f"), {i: outcome.receipt for i, outcome in enumerate(outcomes)})
+    prefixes: dict[int, tuple[str, ...]] = {shard: (str(outcome.prefix),) for shard, outcome in enumerate(outcomes)}
+    return Stage(
+        "export", prefixes, dict.fromkeys(prefixes, "f"), {i: outcome.receipt for i, outcome in enumerate(outcomes)}
+    )
 
 
 def test_a_row_has_the_published_columns_first_and_ours_after_them(tmp_path: Path) -> None:
@@ -139,7 +151,9 @@ def test_metadata_has_the_published_keys_in_their_order() -> None:
     assert row["images"] == [None, shown.url]
 
 
-@pytest.mark.parametrize(("stated", "expected"), [("", None), ("auto", None), ("640", 640), ("33.4", 33), ("50%", None)])
+@pytest.mark.parametrize(
+    ("stated", "expected"), [("", None), ("auto", None), ("640", 640), ("33.4", 33), ("50%", None)]
+)
 def test_a_size_that_the_page_does_not_state_is_null(stated: str, expected: int | None) -> None:
     row = to_published(document(image(rendered_width=stated)), None)
     assert json.loads(row["metadata"])[0]["rendered_width"] == expected
@@ -169,7 +183,10 @@ def test_a_form_that_is_not_asked_for_is_not_made_and_an_empty_shard_has_no_file
 
 
 def test_what_is_in_a_shard_is_noted_for_each_split(tmp_path: Path) -> None:
-    pages = [document("three words here", seen("http://a.example/1", 0), url=f"http://a.example/{n}", row=n) for n in range(40)]
+    pages = [
+        document("three words here", seen("http://a.example/1", 0), url=f"http://a.example/{n}", row=n)
+        for n in range(40)
+    ]
     receipt = exported(Export(validation=0.5), pages, tmp_path).receipt
     splits = receipt.notes["splits"]
     assert list(splits) == ["train", "validation"]
@@ -182,11 +199,11 @@ def test_what_is_in_a_shard_is_noted_for_each_split(tmp_path: Path) -> None:
 def test_the_split_of_an_address_never_changes_and_shares_are_as_asked_for() -> None:
     urls = [f"http://host{number}.example/page" for number in range(4000)]
     tenth, third = ({url for url in urls if split_of(url, share) == "validation"} for share in (0.1, 0.3))
-    assert 300 < len(tenth) < 500 < 1000 < len(third) < 1400
+    assert 300 < len(tenth) < 500
+    assert 1000 < len(third) < 1400
     assert tenth < third  # a larger share adds to it
     assert {split_of(url, 0.0) for url in urls} == {"train"}
-    assert [split_of(url, 0.1) for url in urls[:12]].count("validation") == 1
-    assert split_of(urls[9], 0.1) == "validation"
+    assert [number for number in range(30) if urls[number] in tenth] == [7, 18, 23, 24]
 
 
 def test_each_document_stands_in_the_file_of_its_split(tmp_path: Path) -> None:
@@ -208,7 +225,9 @@ def test_row_groups_are_bounded_in_bytes_and_every_row_comes_back(tmp_path: Path
     assert found.num_row_groups > 5
     assert max(found.row_group(i).total_byte_size for i in range(found.num_row_groups)) < 45_000
     assert [row["images"][1]["bytes"] for row in read_rows(path)] == [picture(row, (40 + row, 30)) for row in range(40)]
-    assert pq.read_table(path).column("texts").to_pylist() == [[prose(row)[0], None, prose(row)[1]] for row in range(40)]
+    assert pq.read_table(path).column("texts").to_pylist() == [
+        [prose(row)[0], None, prose(row)[1]] for row in range(40)
+    ]
 
 
 def test_the_same_documents_are_the_same_bytes(tmp_path: Path) -> None:
@@ -256,7 +275,7 @@ def test_datasets_streams_a_folder_with_its_splits(tmp_path: Path) -> None:
 
 def test_files_are_numbered_for_each_form_and_split_and_old_ones_go(tmp_path: Path) -> None:
     one = exported(Export(validation=0.3), corpus(20), tmp_path / "one")
-    two = exported(Export(), [page for page in corpus(4)], tmp_path / "two")
+    two = exported(Export(), corpus(4), tmp_path / "two")
     target = tmp_path / "corpus"
     first = publish(stage_of(one, two), target, ["images", "urls"])
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*.parquet")) == [
@@ -264,11 +283,16 @@ def test_files_are_numbered_for_each_form_and_split_and_old_ones_go(tmp_path: Pa
         for form in ("images", "urls")
         for name in ("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001")
     ]
-    assert [path.name for path in first["urls"]["train"]] == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert [path.name for path in first["urls"]["train"]] == [
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+    ]
     assert first["urls"]["train"][1].read_bytes() == Path(f"{two.prefix}.urls-train.parquet").read_bytes()
     (target / "README.md").write_text("card")
     second = publish(stage_of(two), target, ["urls"])
-    assert [path.relative_to(target).as_posix() for path in target.rglob("*.parquet")] == ["urls/train-00000-of-00001.parquet"]
+    assert [path.relative_to(target).as_posix() for path in target.rglob("*.parquet")] == [
+        "urls/train-00000-of-00001.parquet"
+    ]
     assert second == {"urls": {"train": [target / "urls" / "train-00000-of-00001.parquet"]}}
     assert (target / "README.md").exists()
 
@@ -305,11 +329,18 @@ def test_a_shard_without_a_document_gets_no_number(tmp_path: Path) -> None:
         ([250, 250], [[0], [1]]),
     ],
 )
-def test_neighbouring_shards_are_put_together_until_a_file_has_its_size(sizes: list[int], expected: list[list[int]]) -> None:
+def test_neighbouring_shards_are_put_together_until_a_file_has_its_size(
+    sizes: list[int], expected: list[list[int]]
+) -> None:
     def stage(tables: bool) -> Stage:
         receipts = {
             shard: Receipt(
-                "s", shard, "f", rows_out=min(1, size), bytes=0 if tables else size // 2, tables={"pixels": {"bytes": size - size // 2}}
+                "s",
+                shard,
+                "f",
+                rows_out=min(1, size),
+                bytes=0 if tables else size // 2,
+                tables={"pixels": {"bytes": size - size // 2}},
             )
             for shard, size in enumerate(sizes)
         }

@@ -1,5 +1,6 @@
 """Final processing: neighbouring texts become one, marks of a document's end stand once and never last."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,10 @@ def test_joining_keeps_every_paragraph_and_image_in_order_and_joins_all_there_is
 
     given_nodes, after = nodes(*before), joined(nodes(*before))
     assert [part for part in flat(after) if part != END] == [part for part in flat(given_nodes) if part != END]
-    assert (END, END) not in set(zip(flat(after), flat(after)[1:], strict=False))
+    assert (END, END) not in set(pairwise(flat(after)))
     assert flat(after)[-1:] != [END]
     kinds = [node.image is None for node in after]
-    assert (True, True) not in set(zip(kinds, kinds[1:], strict=False))
+    assert (True, True) not in set(pairwise(kinds))
     assert [node.position for node in after] == sorted(node.position for node in after)
     assert [node.position for node in after if node.image] == [node.position for node in given_nodes if node.image]
     assert joined(after) == after

@@ -96,7 +96,7 @@ def test_a_whole_number_stands_for_a_fraction() -> None:
 
 
 def test_rules_come_out_in_the_order_in_which_they_stand() -> None:
-    named = {
+    named: dict[str, dict[str, Any]] = {
         "stop_words": {"min": 0.1},
         "number_of_words": {"min": 1, "max": 2},
         "number_of_images": {"min": 1, "max": 2},

@@ -63,7 +63,7 @@ def test_an_image_that_is_everywhere_goes_from_its_place(tmp_path: Path) -> None
     assert [pieces(page) for page in done.kept] == [["text", B.url], [A.url, "text", B.url]]
     [line] = done.ledger
     assert (line["level"], line["rule"], line["row"], line["position"]) == ("image", "image_everywhere", 0, 0)
-    assert (line["value"], line["bound"], line["excerpt"]) == ("12", "on at most 10 pages", A.url)
+    assert (line["value"], line["bound"], line["excerpt"]) == ("on 12 pages", "at most 10", A.url)
 
 
 def test_of_an_image_that_is_repeated_in_a_document_the_first_stays(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_a_repeated_paragraph_goes_and_leaves_the_others(tmp_path: Path) -> None
     [kept] = done.kept
     assert [(node.position, node.text) for node in kept.nodes] == [(0, "one\n\nthree"), (1, None), (3, "five")]
     assert [(line["position"], line["paragraph"], line["value"], line["excerpt"]) for line in done.ledger] == [
-        (0, 1, "3", "two"),
-        (2, 0, "2", "four"),
+        (0, 1, "on 3 pages of the host", "two"),
+        (2, 0, "on 2 pages of the host", "four"),
     ]
-    assert {line["bound"] for line in done.ledger} == {"on at most 1 pages of its host"}
+    assert {line["bound"] for line in done.ledger} == {"at most 1"}
 
 
 def test_a_document_that_is_left_with_text_or_images_alone_goes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A job: its tables and its receipt appear together, or a receipt with an error alone; what is done is known as done."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from filters.verdict import Verdict
-from pipeline.config import Config, Final, TextRules
+from pipeline.config import Config, TextRules
 from pipeline.document import Document
 from pipeline.engine import LocalEngine, Shard
 from pipeline.errors import StorageFull
@@ -74,7 +75,9 @@ def test_a_receipt_tells_what_the_tables_hold(tmp_path: Path) -> None:
         path = Path(f"{done.prefix}.{name}.parquet")
         assert table == {"rows": len(done.rows(name)), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     assert receipt.bytes == sum(table["bytes"] for table in receipt.tables.values())
-    assert files(tmp_path / "stages") == [f"keep_even/00000.{name}" for name in ("documents.parquet", "json", "ledger.parquet")]
+    assert files(tmp_path / "stages") == [
+        f"keep_even/00000.{name}" for name in ("documents.parquet", "json", "ledger.parquet")
+    ]
 
 
 def test_the_same_job_leaves_the_same_tables(tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ except StorageFull as error:
 
 
 def test_a_job_for_which_there_is_no_room_leaves_no_receipt_and_no_table(tmp_path: Path) -> None:
-    many = [document(" ".join(str(hash((row, i))) for i in range(50)), image(), row=row) for row in range(300)]
+    many = [document(os.urandom(500).hex(), image(), row=row) for row in range(300)]
     write_documents(tmp_path / "in" / "00000", many)
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], check=True, capture_output=True, text=True, cwd=ROOT, timeout=60
@@ -182,7 +185,9 @@ def test_a_drop_is_a_line_of_the_ledger_with_a_bounded_excerpt_on_one_line(tmp_p
         ("120 x 90", 0, None),
         ("10000000", None, None),
     ]
-    assert {(line["shard"], line["row"], line["url"]) for line in (first, second, third)} == {(0, 4, "http://host.example/page")}
+    assert {(line["shard"], line["row"], line["url"]) for line in (first, second, third)} == {
+        (0, 4, "http://host.example/page")
+    }
 
 
 def test_several_inputs_of_one_name_are_read_one_after_the_other_and_a_missing_table_is_no_row(tmp_path: Path) -> None:
@@ -286,9 +291,7 @@ def test_a_changed_threshold_redoes_all_shards_and_a_changed_input_its_own(
     read_again()
     done, stage = read_again(least=2)
     assert done == 2
-    assert {shard: receipt.drops for shard, receipt in stage.receipts.items()} == dict.fromkeys(
-        range(2), {"paragraph": {"number_of_words": 1}}
-    )
+    assert [receipt.drops for receipt in stage.receipts.values()] == [{"paragraph": {"number_of_words": 1}}] * 2
     assert read_again(least=2, changed=1)[0] == 1
 
 
@@ -339,7 +342,3 @@ def test_a_shard_without_a_whole_receipt_of_whole_tables_is_done_again(
     assert after.fingerprints == before.fingerprints
     assert after.receipts[1].tables == before.receipts[1].tables
     assert read_again()[0] == 0
-
-
-def test_settings_are_part_of_what_a_job_is(tmp_path: Path) -> None:
-    assert Final().model_dump(mode="json") != Final(paragraph={"web_chrome_words": {"max": 0.5}}).model_dump(mode="json")

@@ -10,16 +10,11 @@ from selectolax.lexbor import LexborHTMLParser
 from pipeline.document import END_OF_DOCUMENT, Image, Node
 from pipeline.errors import UserError
 from pipeline.html.address import image_address, readable_name, resolve
+from pipeline.html.bounds import bounded
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-# The parser takes time quadratic in the depth of a page and in the attributes of one tag, and memory in the product of
-# open formatting elements and blocks. The largest of 1,300 real pages has 19,000 tags.
-MAX_CHARACTERS = 5_000_000
-MAX_TAGS = 50_000  # start and end tags; nested as deep as that they take 3 s
-MAX_ATTRIBUTES = 2_000  # of one tag; SVG paths with broken quotes reach 900
-MAX_FORMATTING = 1_000_000  # distinct formatting tags × tags
 MAX_NODES = 10_000
 MAX_METAS = 200
 MAX_META = 1_000  # characters of a <meta>'s content
@@ -35,23 +30,11 @@ NEW_LINE = frozenset(
     "address article aside center dd dt div figcaption hgroup legend main marquee section summary".split()
 )
 KEPT = STYLE | BLANK_LINE | NEW_LINE | frozenset("blink body caption figure h html picture".split())
+UNSEEN = frozenset("audio canvas embed head iframe math object script style svg template video".split())
 FOOTERS = frozenset({"footer", "site-info"})
 CHROME = frozenset({"footer", "header", "navigation", "nav", "navbar", "menu"})
 SEPARATORS = ("", " ", "\n", "\n\n")
 
-_TAG = re.compile(r"<[a-zA-Z/]")
-_FORMATTING = re.compile(
-    r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])[^<>]*+>?", re.IGNORECASE
-)
-# WHATWG HTML, 13.2.5: a tag with too many attributes, as the tokenizer delimits them, or else raw text and comments, in
-# which nothing is a tag. Possessive throughout, so that the search is linear.
-_CROWDED = re.compile(
-    r"<(?:(?P<crowded>[a-zA-Z][^\s/>]*+"
-    r"(?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+\"?|'[^']*+'?|[^\s>\"'][^\s>]*+)?+)?+)"
-    rf"{{{MAX_ATTRIBUTES}}}+)"
-    r"|(?P<raw>(?i:script|style|textarea|title|xmp|iframe|noembed|noframes))\b[^<]*+(?:<(?!/(?i:(?P=raw)))[^<]*+)*+"
-    r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+))"
-)
 _LENGTH = re.compile(r"\d{1,5}(?:\.\d{1,5})?\s?(?:px|%)?", re.IGNORECASE)
 
 
@@ -75,24 +58,6 @@ def extract(html: str, url: str, method: str = "obelics") -> Page:
             base = resolve(url, href) or url
             break
     return Page(METHODS[method](tree, base), _meta(tree))
-
-
-def bounded(html: str) -> str:
-    """`html`, cut where the parser would need more than seconds for it."""
-    html = html[:MAX_CHARACTERS]
-    tags = html.count("<")
-    if tags > MAX_TAGS:
-        for number, match in enumerate(_TAG.finditer(html)):
-            if number == MAX_TAGS:
-                html = html[: match.start()]
-                break
-    for match in _CROWDED.finditer(html):
-        if match["crowded"]:
-            html = html[: match.start()]
-            break
-    if tags > MAX_FORMATTING**0.5 and len(set(_FORMATTING.findall(html))) * tags > MAX_FORMATTING:
-        html = _FORMATTING.sub("", html)
-    return html
 
 
 def _meta(tree: LexborHTMLParser) -> list[tuple[str, str]]:
@@ -176,7 +141,13 @@ class _Nodes:
 
 
 def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
-    """The rules of OBELICS without its defects: one walk of the DOM, without recursion, that emits as it goes."""
+    """The rules of OBELICS without its defects."""
+    return walk(tree, base, whole=False)
+
+
+def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
+    """One walk of the DOM, without recursion, that emits as it goes: what OBELICS keeps, or `whole`, all that a page
+    shows."""
     nodes = _Nodes()
     opened: list[_Open] = []
     figures: list[_Figure] = []
@@ -204,22 +175,28 @@ def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
             attributes = node.attributes
             classes = attributes.get("class") or ""
             tokens = classes.split()
-            strength = 3 if tag in BLANK_LINE else 2 if tag in NEW_LINE else 0
-            if "more-link" in tokens:
+            strength = 3 if tag in BLANK_LINE else 2 if tag in NEW_LINE or (whole and tag not in STYLE) else 0
+            if whole:
+                dropped = tag in UNSEEN
+            else:
+                dropped = (
+                    (tag not in KEPT and "-" not in tag)  # a custom element is a page's own name for a container
+                    or not FOOTERS.isdisjoint(tokens)
+                    or (tag == "div" and not CHROME.isdisjoint((classes, attributes.get("id"), attributes.get("title"))))
+                )
+            if "more-link" in tokens and not whole:
                 nodes.cross(3)
                 nodes.text(END_OF_DOCUMENT)
                 nodes.cross(3)
-            elif (
-                (tag not in KEPT and "-" not in tag)  # a custom element is a page's own name for a container
-                or not FOOTERS.isdisjoint(tokens)
-                or (tag == "div" and not CHROME.isdisjoint((classes, attributes.get("id"), attributes.get("title"))))
-            ):
+            elif dropped:
                 nodes.cross(strength)
             else:
                 nodes.cross(strength)
                 inside = node.first_child
                 if inside is not None:
-                    dated = opened[-1].hides_text if tag in STYLE and opened else tag == "div" and "date" in classes
+                    dated = tag == "div" and "date" in classes and not whole
+                    if tag in STYLE and opened:
+                        dated = opened[-1].hides_text
                     figure = _Figure() if tag == "figure" else None
                     opened.append(_Open(node, tag, strength, dated, figure))
                     captions += tag == "figcaption"
@@ -294,4 +271,10 @@ def _length(value: str | None) -> str:
     return value if _LENGTH.fullmatch(value) else ""
 
 
-METHODS: dict[str, Callable[[LexborHTMLParser, str], list[Node]]] = {"obelics": obelics}
+def _trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
+    from pipeline.html.aligned import trafilatura  # heavy, and an extra of the installation
+
+    return trafilatura(tree, base)
+
+
+METHODS: dict[str, Callable[[LexborHTMLParser, str], list[Node]]] = {"obelics": obelics, "trafilatura": _trafilatura}
