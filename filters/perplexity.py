@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from importlib.util import find_spec
 from pathlib import Path
 
 from filters.text import Text
@@ -34,15 +35,21 @@ class perplexity:
     OBELICS's, for the 5-gram model of English Wikipedia. Raises UserError where a file or a package is missing.
     """
 
-    def __init__(self, model: str, tokenizer: str, max: float) -> None:
+    @staticmethod
+    def ready(model: str, tokenizer: str, max: float) -> None:
+        """Raises UserError where a file or a package is missing; loads nothing."""
         for key, path in (("model", model), ("tokenizer", tokenizer)):
             if not Path(path).is_file():
                 raise UserError(f"perplexity.{key}: there is no file {path} ({SOURCE}; or leave the rule out)")
-        try:
-            import kenlm
-            import sentencepiece
-        except ImportError as error:
-            raise UserError(f"{EXTRA} ({error})") from None
+        missing = [name for name in ("kenlm", "sentencepiece") if find_spec(name) is None]
+        if missing:
+            raise UserError(f"{EXTRA} (missing: {', '.join(missing)})")
+
+    def __init__(self, model: str, tokenizer: str, max: float) -> None:
+        self.ready(model, tokenizer, max)
+        import kenlm
+        import sentencepiece
+
         quiet = kenlm.Config()
         quiet.show_progress = False
         try:

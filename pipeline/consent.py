@@ -10,7 +10,7 @@ from filters.page import text_and_image
 from filters.verdict import Verdict
 from pipeline.document import Node, Signal
 from pipeline.errors import UserError
-from pipeline.keys import IMAGES, canonical_url, image_key_rows
+from pipeline.keys import IMAGES, canonical_url, host_of, image_key_rows
 from pipeline.work import Work
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def directives(value: str) -> list[str]:
 
 
 class OptOutList:
-    """Addresses and hosts, one a line; a host stands for the hosts below it, too. `#` begins a comment line."""
+    """Addresses, with or without scheme, and hosts, one a line; a host stands for the hosts below it, too."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.addresses: set[str] = set()
@@ -89,8 +89,10 @@ class OptOutList:
                     continue
                 if "//" in line:
                     self.addresses.add(canonical_url(line))
+                elif "/" in line:
+                    self.addresses |= {canonical_url(f"{scheme}://{line}") for scheme in ("http", "https")}
                 else:
-                    self.hosts.add(line.lower().strip("."))
+                    self.hosts.add(host_of(canonical_url(f"http://{line.strip('.')}")))
 
     def find(self, url: str) -> str | None:
         """The line that names this address or its host, or none."""

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,7 @@ def _by_document(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[tuple[int, in
         yield current, held
 
 
+@cache
 def schema(form: str) -> Any:
     """OBELICS's four columns and ours after them, with the metadata by which `datasets` knows an image."""
     from datasets import Features, Image, List, Value

@@ -46,8 +46,9 @@ def joined(nodes: list[Node]) -> list[Node]:
         if not left:
             continue
         if flat and flat[-1].text is not None:
-            left.insert(0, flat.pop().text or "")
-        flat.append(Node(node.position, "\n\n".join(left)))
+            flat[-1] = Node(flat[-1].position, "\n\n".join([flat[-1].text, *left]))
+        else:
+            flat.append(Node(node.position, "\n\n".join(left)))
     if marked and flat and flat[-1].text is not None:
         *rest, _ = paragraphs(flat[-1].text)
         flat[-1:] = [Node(flat[-1].position, "\n\n".join(rest))] if rest else []

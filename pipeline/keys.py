@@ -23,13 +23,15 @@ _DEFAULT_PORTS = {("http", 80), ("https", 443)}
 
 
 def canonical_url(url: str) -> str:
-    """Scheme and host in lower case, no default port, no fragment (RFC 3986 §6.2); what cannot be split stays."""
+    """Scheme and host in lower case, the host in ASCII, no default port, no fragment (RFC 3986 §6.2, IDNA); what cannot
+    be split stays."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port
+        host = (parts.hostname or "").rstrip(".")
+        host = host if host.isascii() else host.encode("idna").decode()
     except ValueError:
         return url
-    host = (parts.hostname or "").rstrip(".")
     if ":" in host:
         host = f"[{host}]"
     if port is not None and (parts.scheme.lower(), port) not in _DEFAULT_PORTS:

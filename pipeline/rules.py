@@ -5,6 +5,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from functools import cache, partial
+from math import isnan
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,7 +30,8 @@ class Rule(NamedTuple):
 
 
 def check(named: Rules, room: str) -> None:
-    """Raises ValueError at the first unknown rule or argument, missing argument or value of another type."""
+    """Raises ValueError at the first unknown rule or argument, missing argument or value of another type, UserError
+    where a rule's model is not there."""
     for name, arguments in named.items():
         _check_arguments(name, _find(name, room), arguments)
 
@@ -90,9 +92,13 @@ def _check_arguments(name: str, target: Any, arguments: Any) -> None:
             raise ValueError(f"{name}: unknown threshold {key} (known: {', '.join(parameters)})")
         try:
             TypeAdapter(hints[key]).validate_python(value, strict=True)  # strict: true is no number
+            if isinstance(value, float) and isnan(value):  # which no value is above or below
+                raise ValueError(f"{name}.{key}: is no number, found {value!r}")
         except ValidationError as error:
             raise ValueError(f"{name}.{key}: {error.errors()[0]['msg'].lower()}, found {value!r}") from None
     try:
         signature.bind(*([] if inspect.isclass(target) else [None]), **arguments)
     except TypeError as error:
         raise ValueError(f"{name}: {error} (its thresholds: {', '.join(parameters)})") from None
+    if hasattr(target, "ready"):
+        target.ready(**arguments)

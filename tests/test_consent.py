@@ -162,6 +162,8 @@ def written(folder: Path, text: str) -> str:
         ("Example.COM", "http://EXAMPLE.com/", "example.com"),
         (".example.com.", "http://a.example.com./", "example.com"),
         ("www.example.com", "http://example.com/", None),
+        ("bücher.example", "http://www.xn--bcher-kva.example/", "xn--bcher-kva.example"),
+        ("example.com/a.png", "https://example.com/a.png", "https://example.com/a.png"),
         ("example.com", "http://badexample.com/", None),
         ("example.com", "http://example.com.evil.org/", None),
         ("example.com", "http://other.org/?u=example.com", None),

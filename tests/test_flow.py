@@ -1,5 +1,6 @@
 """The sample crawl through the whole flow: every page comes to the end that the table of fates names."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -56,7 +57,9 @@ def test_every_row_of_the_corpus_has_the_published_form(quickstart: Path) -> Non
         for row in (row for file in files for row in pq.read_table(file).to_pylist()):
             metadata, general = json.loads(row["metadata"]), json.loads(row["general_metadata"])
             assert len(row["images"]) == len(row["texts"]) == len(metadata)
-            assert all((image is None) != (text is None) for image, text in zip(row["images"], row["texts"], strict=True))
+            assert all(
+                (image is None) != (text is None) for image, text in zip(row["images"], row["texts"], strict=True)
+            )
             assert all((entry is None) == (image is None) for entry, image in zip(metadata, row["images"], strict=True))
             assert list(general) == ["url", "warc_filename", "warc_record_offset", "warc_record_length"]
             rows += 1
@@ -84,7 +87,7 @@ def test_the_funnel_adds_up(quickstart: Path) -> None:
     ]  # fmt: skip
     for stage in stages:
         assert stage["rows_in"] == stage["rows_out"] + sum(stage["drops"].get("document", {}).values())
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         assert after["rows_in"] == before["rows_out"]
 
 
@@ -102,7 +105,10 @@ def test_explain_tells_a_page_from_its_record_to_its_end(quickstart: Path) -> No
     assert "dropped by image_size: 120 x 90 (expected at least 150)" in told
     assert "kept: " in told
     told = run("explain", config, "https://menhirs.example/raising-a-stone")
-    assert "dropped by near_duplicate: for https://reprints.example/2026/forty-people-one-stone, captured 2026-09-15" in told
+    assert (
+        "dropped by near_duplicate: for https://reprints.example/2026/forty-people-one-stone, captured 2026-09-15"
+        in told
+    )
     told = run("explain", config, "http://spoke-and-chain.example/tyres.html")
     assert "dropped by x_robots_tag: header x-robots-tag: noai" in told
     told = run("explain", config, "https://menhirs.example/walks/lost")
@@ -162,11 +168,19 @@ assert made.shape[1] == ids.shape[1] + 5 or made[0, -1] == tokenizer.eos_token_i
 @pytest.mark.timeout(600)
 def test_whole_sites_become_documents_with_the_images_of_their_crawl(material: Path, tmp_path: Path) -> None:
     """The books' images come from the crawl; the maxima of words and images are lifted, for these are books."""
-    lifted = ("text.document.number_of_images.max", "text.document.number_of_words.max", "images.document.number_of_images.max")
+    lifted = (
+        "text.document.number_of_images.max",
+        "text.document.number_of_words.max",
+        "images.document.number_of_images.max",
+    )
     changes = ["name=sites", f"output={tmp_path / 'run'}", f"input.paths=[{material / 'sites'}]", "consent.lists=[]"]
     changes += [f"{key}=1000000" for key in lifted]
     sets = [part for change in changes for part in ("--set", change)]
     assert main(["run", str(ROOT / "configs" / "quickstart.yaml"), *sets]) == 0
-    rows = [row for file in (tmp_path / "run" / "corpus" / "urls").glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    rows = [
+        row
+        for file in (tmp_path / "run" / "corpus" / "urls").glob("*.parquet")
+        for row in pq.read_table(file).to_pylist()
+    ]
     assert len(rows) >= 8
     assert sum(image is not None for row in rows for image in row["images"]) > 230

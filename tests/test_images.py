@@ -108,16 +108,17 @@ def web() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("img2dataset") is None, reason="needs carnac[download]")
-def test_the_web_is_asked_only_for_what_the_crawl_has_not(
-    web: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_the_web_is_asked_only_for_what_the_crawl_has_not(web: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
     host = f"http://127.0.0.1:{web.server_port}"
     urls = [f"{host}/{name}.png" for name in ("held", "good", "gone", "refused")]
     found = records(tmp_path, (urls[0], picture(3)))
     verdicts = write_verdicts(tmp_path / "records", 0, [at(found[urls[0]], 0, 1)])
     page = document("Some text.", *(image(url) for url in urls), image(urls[1]))
     download = {"allowed_networks": ["127.0.0.1/32"], "retries": 0}
-    settings = Images.model_validate({"sources": ["crawl", "web"], "download": download}), Consent(signals=["x_robots_tag"])
+    settings = (
+        Images.model_validate({"sources": ["crawl", "web"], "download": download}),
+        Consent(signals=["x_robots_tag"]),
+    )
     done = run_stage(get_images, settings, [page], tmp_path, records=verdicts)
     [kept] = done.kept
     assert pieces(kept) == ["Some text.", urls[0], urls[1], urls[1]]

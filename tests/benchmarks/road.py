@@ -33,7 +33,12 @@ def main(material: Path) -> int:
     pages = stages["documents"].rows_in
     # From the start of the process on, so that starting workers and loading models counts, and all later stages, too.
     figures = [
-        ("pages/s of the whole run, no images", pages / seconds[0], PAGES_A_SECOND, pages / seconds[0] >= PAGES_A_SECOND),
+        (
+            "pages/s of the whole run, no images",
+            pages / seconds[0],
+            PAGES_A_SECOND,
+            pages / seconds[0] >= PAGES_A_SECOND,
+        ),
         ("pages/s a core, reading to text rules", pages / busy, PAGES_A_SECOND / 2, pages / busy >= PAGES_A_SECOND / 2),
         ("seconds of a run with nothing to do", seconds[1], SECONDS_OF_NOTHING, seconds[1] < SECONDS_OF_NOTHING),
     ]
