@@ -3,7 +3,6 @@
 import ast
 import fcntl
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -28,7 +27,8 @@ from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, 
 from pipeline.work import Job, Receipt, Work, perform, read_receipt, write_receipt
 
 QUERIES = Path(__file__).parent / "queries"
-FILTER_DATA = Path(__file__).parent.parent / "filters" / "data"
+ROOT = Path(__file__).parent.parent
+FILTER_DATA = ROOT / "filters" / "data"
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ class Run:
         self.engine.__exit__(kind, error, trace)
         if error is not None:
             remove_leftovers(self.folder)  # of workers that had to be ended
-        self._remember()
         os.close(self._lock)
 
     def _claim(self) -> None:
         mine = {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
         try:
-            if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "run.json").exists():
+            others = self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir())
+            if others and not (self.folder / "run.json").exists():
                 raise UserError(
                     f"{self.path}: output: {self.folder} holds other files and no run; choose an empty folder"
                 )
@@ -117,9 +117,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.stages = theirs["stages"] if theirs else []
             self._remember()
-            self.stages = []
         except BlockingIOError:
             raise UserError(f"{self.path}: output: {self.folder} is in use by another run") from None
         except OSError as error:
@@ -227,6 +225,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         if name not in self.stages:
             self.stages.append(name)
+            self._remember()  # so that what a killed run did can be told, too
         return folder
 
     def _prune(self, folder: Path, shards: list[int]) -> None:
@@ -285,10 +284,7 @@ def code_version(module: str) -> str:
         name = waiting.pop()
         if name in sources or name == "pipeline.config":
             continue
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        sources[name] = Path(spec.origin).read_text(encoding="utf-8")
+        sources[name] = _source(name).read_text(encoding="utf-8")
         waiting += sorted(_imports(ast.parse(sources[name])))
     if any(name.startswith("filters.") for name in sources):
         sources |= {path.name: sha256_of(path) for path in sorted(FILTER_DATA.iterdir()) if path.is_file()}
@@ -301,15 +297,14 @@ def _imports(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("pipeline", "filters"):
             found.add(node.module)
             found |= {
-                f"{node.module}.{alias.name}" for alias in node.names if _is_module(f"{node.module}.{alias.name}")
+                f"{node.module}.{alias.name}" for alias in node.names if _source(f"{node.module}.{alias.name}").exists()
             }
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] in ("pipeline", "filters")}
     return found
 
 
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+def _source(module: str) -> Path:
+    """The file of a module of ours; found without importing it, which could ask for an extra that is not installed."""
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

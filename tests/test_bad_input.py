@@ -113,6 +113,14 @@ def test_an_output_with_other_files_in_it(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
+def test_an_output_in_which_a_run_was_killed_at_its_very_beginning(configuration: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").write_text("")
+    (tmp_path / "out" / ".run.json.1.tmp").write_text("{")
+    assert main(["run", str(configuration)]) == 0
+    assert not (tmp_path / "out" / ".run.json.1.tmp").exists()
+
+
 def test_an_output_of_another_configuration(
     configuration: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,9 @@ class Blocks:
     last: Ints  # (B,) the tag after the block
     text_tag: Ints  # (B,) the tag before the block's first word
     element: Ints  # (B,) the start tag of the block's element
-    counts: Floats  # (B, 12): words, words in links, bytes, sentence ends, commas, digits, separators, capitals, signs, ...
+    counts: (
+        Floats  # (B, 12): words, words in links, bytes, sentence ends, commas, digits, separators, capitals, signs, ...
+    )
     images: Ints  # (I,)
 
 

@@ -182,7 +182,9 @@ def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
                 dropped = (
                     (tag not in KEPT and "-" not in tag)  # a custom element is a page's own name for a container
                     or not FOOTERS.isdisjoint(tokens)
-                    or (tag == "div" and not CHROME.isdisjoint((classes, attributes.get("id"), attributes.get("title"))))
+                    or (
+                        tag == "div" and not CHROME.isdisjoint((classes, attributes.get("id"), attributes.get("title")))
+                    )
                 )
             if "more-link" in tokens and not whole:
                 nodes.cross(3)
