@@ -1,16 +1,27 @@
-"""A document's text in; dropped where it surprises a KenLM model of Wikipedia too much: menus, lists, machine spam."""
+"""A document's text in, how much it surprises a model of the language out; and the rule that drops what surprises it:
+menus, lists, machine spam."""
 
+import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from filters.text import Text
 from filters.verdict import Verdict, within
 from pipeline.errors import UserError
 
 SOURCE = "the published files en.arpa.bin and en.sp.model are the folder wikipedia of the Hub repository edugp/kenlm"
-EXTRA = "perplexity needs the packages kenlm and sentencepiece: pip install 'carnac[perplexity]'"
+EXTRA = "pip install 'carnac[perplexity]'"
+
+# pocketsphinx counts log probabilities in powers of this, and answers some -5e8 for a word that it does not know.
+LOG_BASE = 1.0001
+ZERO = -1_000_000
+UNKNOWN_WORD = -16.0  # nats; the rarest of the 72,500 words has about -15
+SENTENCE_END = re.compile(r"[.?!](?=\s)|\n")
+WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 DIGIT = re.compile(r"\d")
 # Typographic marks and what stands for them in the text that the model was trained on (cc_net's normalisation).
@@ -28,25 +39,36 @@ _NORMAL: dict[int, str | None] = {
 }
 
 
-class perplexity:
-    """Keeps a text whose perplexity under the KenLM model `model` is at most `max`.
+class Scored(Protocol):
+    @property
+    def scores(self) -> Mapping[str, float]: ...
 
-    `tokenizer` is the SentencePiece model with which it was trained. A threshold holds for one model only: 1,500 is
-    OBELICS's, for the 5-gram model of English Wikipedia. Raises UserError where a file or a package is missing.
+
+def perplexity(document: Scored, *, max: float) -> Verdict:
+    """Keeps a document whose score "perplexity" is at most `max`; one that was not scored is dropped.
+
+    A threshold holds for one model only: 1,500 is OBELICS's, for the 5-gram model of English Wikipedia. QUALITY
+    """
+    value = document.scores.get("perplexity")
+    return Verdict(False, "not scored", f"at most {max:g}") if value is None else within(value, max=max)
+
+
+class KenLM:
+    """The KenLM model `model`, and `tokenizer`, the SentencePiece model with which it was trained; the published score.
+
+    Raises UserError where a file or a package is missing, or a file is of another kind.
     """
 
     @staticmethod
-    def ready(model: str, tokenizer: str, max: float) -> None:
+    def ready(model: str, tokenizer: str) -> None:
         """Raises UserError where a file or a package is missing; loads nothing."""
         for key, path in (("model", model), ("tokenizer", tokenizer)):
             if not Path(path).is_file():
-                raise UserError(f"perplexity.{key}: there is no file {path} ({SOURCE}; or leave the rule out)")
-        missing = [name for name in ("kenlm", "sentencepiece") if find_spec(name) is None]
-        if missing:
-            raise UserError(f"{EXTRA} (missing: {', '.join(missing)})")
+                raise UserError(f"perplexity.{key}: there is no file {path} ({SOURCE}; or write perplexity: trigram)")
+        _need("kenlm", "sentencepiece")
 
-    def __init__(self, model: str, tokenizer: str, max: float) -> None:
-        self.ready(model, tokenizer, max)
+    def __init__(self, model: str, tokenizer: str) -> None:
+        self.ready(model, tokenizer)
         import kenlm
         import sentencepiece
 
@@ -60,16 +82,60 @@ class perplexity:
             self._tokenizer = sentencepiece.SentencePieceProcessor(model_file=tokenizer)
         except (OSError, RuntimeError) as error:
             raise UserError(f"perplexity.tokenizer: {tokenizer} is no SentencePiece model ({error})") from None
-        self.max = max
-
-    def __call__(self, text: Text) -> Verdict:
-        return within(self.score(text), max=self.max)
 
     def score(self, text: Text) -> float:
         """Perplexity per token: 10 ** (-log10 p / (tokens + 1)), the end of the sentence being a token too."""
         pieces = self._tokenizer.encode(normalised(text.text), out_type=str)
         log10: float = self._model.score(" ".join(pieces))
         return round(10 ** (-log10 / (len(pieces) + 1)), 1)
+
+
+class Trigram:
+    """The English trigram model that comes with pocketsphinx: 72,500 words, of news and broadcasts.
+
+    Raises UserError where the package is missing.
+    """
+
+    @staticmethod
+    def ready() -> None:
+        """Raises UserError where the package is missing; loads nothing."""
+        _need("pocketsphinx")
+
+    def __init__(self) -> None:
+        self.ready()
+        from pocketsphinx import Config, LogMath, NGramModel, get_model_path
+
+        self._model = NGramModel(Config(), LogMath(LOG_BASE), get_model_path("en-us/en-us.lm.bin"))
+
+    def score(self, text: Text) -> float:
+        """Perplexity per word, the ends of sentences being words too; e ** 16 for a text without words.
+
+        Sentences end at ".", "?" or "!" before white space and at line breaks. Words are runs of letters, in lower
+        case; numbers, which the model knows spelled out only, are left out.
+        """
+        prob = self._model.prob  # takes the word and its history, newest first
+        total, count, unknown = 0, 0, 0
+        for sentence in SENTENCE_END.split(text.text.lower().replace("’", "'")):
+            words = WORD.findall(sentence)
+            if not words:
+                continue
+            words.append("</s>")
+            logs = [prob([words[0], "<s>"])]
+            logs += map(prob, zip(words[1:2], words, ["<s>"], strict=False))
+            logs += map(prob, zip(words[2:], words[1:], words, strict=False))
+            known = [log for log in logs if log > ZERO]
+            total += sum(known)
+            count += len(logs)
+            unknown += len(logs) - len(known)
+        if not count:
+            return round(math.exp(-UNKNOWN_WORD), 1)
+        return round(math.exp(-(total * math.log(LOG_BASE) + unknown * UNKNOWN_WORD) / count), 1)
+
+
+def _need(*packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(f"perplexity needs {' and '.join(packages)}: {EXTRA} (missing: {', '.join(missing)})")
 
 
 def normalised(text: str) -> str:

@@ -94,7 +94,7 @@ def write_card(
 
 
 def _front_matter(config: "Config", files: dict[str, dict[str, list[Path]]], documents: int) -> dict[str, Any]:
-    languages = config.text.document.get("language", {}).get("labels", [])
+    languages = config.score_rules.document.get("language", {}).get("labels", [])
     configs = [
         {
             "config_name": form,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from pipeline import config
 from pipeline.errors import UserError
@@ -51,11 +52,23 @@ def _parser() -> argparse.ArgumentParser:
         "extract", help="WARC, ARC or HTML files into one JSON line a document, before any rule"
     )
     extract.add_argument("paths", nargs="+", metavar="PATH")
+    methods = get_args(config.Extract.model_fields["method"].annotation)
+    extract.add_argument("--method", choices=methods, default=config.Extract().method)
+    extract.add_argument(
+        "--url", default="", help="address of an HTML file, which its images' addresses are relative to"
+    )
+    extract.add_argument(
+        "--html",
+        action="store_true",
+        help="instead: one page that shows what was kept of each page and what was dropped",
+    )
     extract.set_defaults(command=_extract)
 
     explain = commands.add_parser("explain", help="all that happened to a page: rule, value and bound of every drop")
     explain.add_argument("config", metavar="CONFIG")
-    explain.add_argument("url", metavar="URL")
+    explain.add_argument("url", metavar="URL", nargs="?")
+    explain.add_argument("--rule", metavar="NAME", help="instead of a page: some of what this rule dropped")
+    explain.add_argument("--sample", metavar="N", type=int, default=20, help="how many drops of the rule (20)")
     explain.set_defaults(command=_explain)
 
     train = commands.add_parser("train", help="train IDEFICS on finished shards")
@@ -124,10 +137,13 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from pipeline.report import explain
+    from pipeline.report import explain, sample_of_rule
 
-    settings = config.load(arguments.config, arguments.set)
-    for line in explain(Path(settings.output), arguments.url):
+    folder = Path(config.load(arguments.config, arguments.set).output)
+    if (arguments.url is None) == (arguments.rule is None):
+        raise UserError("explain: name a page's URL, or --rule NAME")
+    lines = explain(folder, arguments.url) if arguments.url else sample_of_rule(folder, arguments.rule, arguments.sample)
+    for line in lines:
         print(line)
     return 0
 
@@ -136,9 +152,14 @@ def _extract(arguments: argparse.Namespace) -> int:
     from pipeline.documents import documents_of
     from pipeline.export import to_published
 
-    settings = config.Extract()
+    settings = config.Extract(method=arguments.method)
+    if arguments.html:
+        from pipeline.html.view import write_view
+
+        write_view(sys.stdout, arguments.paths, settings, arguments.url)
+        return 0
     for path in arguments.paths:
-        for document in documents_of(path, settings):
+        for document in documents_of(path, settings, arguments.url):
             row = to_published(document, None)
             row["metadata"] = json.loads(row["metadata"])
             row["general_metadata"] = json.loads(row["general_metadata"])

@@ -4,11 +4,12 @@ import difflib
 import ipaddress
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from filters.perplexity import KenLM, Trigram
 from pipeline.errors import UserError
 from pipeline.rules import Rules, check
 
@@ -73,10 +74,48 @@ class Extract(Section):
     seconds: float = Field(default=10, gt=0)  # that one page may take; a slower one is dropped
 
 
-class TextRules(Section):
+class RuleSet(Section):
+    """Rules by what they judge; each is a line `name: {threshold: value, …}`, and they are asked in their order."""
+
     image: Annotated[Rules, AfterValidator(_rules_of("image"))] = {}
     paragraph: Annotated[Rules, AfterValidator(_rules_of("paragraph"))] = {}
     document: Annotated[Rules, AfterValidator(_rules_of("document"))] = {}
+
+
+class ScoreRules(RuleSet):
+    """Rules once texts were scored."""
+
+    document: Annotated[Rules, AfterValidator(_rules_of("scored document"))] = {}
+
+
+class ImageRules(ScoreRules):
+    """Rules once images were seen and scored."""
+
+    image: Annotated[Rules, AfterValidator(_rules_of("seen image"))] = {}
+
+
+class KenLMFiles(Section):
+    """The two files of a KenLM model."""
+
+    model: str
+    tokenizer: str
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        KenLM.ready(self.model, self.tokenizer)
+        return self
+
+
+def _trigram(name: str) -> str:
+    Trigram.ready()
+    return name
+
+
+class TextScores(Section):
+    """What models are asked about a document's text. Their answers are columns; thresholds on them are `score_rules`."""
+
+    language: bool = True  # fastText lid.176
+    perplexity: KenLMFiles | Annotated[Literal["trigram"], AfterValidator(_trigram)] | None = None
 
 
 class NearDuplicate(Section):
@@ -123,19 +162,13 @@ class Download(Section):
 
 
 class Images(Section):
-    """Where images come from, what is read at most, and the rules they must pass once they are seen."""
+    """Where images come from, and what is read at most."""
 
     sources: list[Literal["crawl", "web"]] = ["crawl"]
     max_bytes: Bytes = 20 * 10**6
     max_pixels: int = Field(default=100_000_000, gt=0)
     seconds: float = Field(default=10, gt=0)
-    rules: Annotated[Rules, AfterValidator(_rules_of("image"))] = {}
-    document: Annotated[Rules, AfterValidator(_rules_of("document"))] = {}
     download: Download = Download()
-
-
-class Final(Section):
-    paragraph: Annotated[Rules, AfterValidator(_rules_of("paragraph"))] = {}
 
 
 class Export(Section):
@@ -149,18 +182,33 @@ class Export(Section):
     title: str = "An interleaved image-text corpus"
 
 
+_SCORED = {"language": "scores.language", "perplexity": "scores.perplexity"}  # rules, and the score each needs
+
+
 class Config(Section):
     name: str = Field(pattern=r"^[\w.-]+$")
     output: str
     input: Input
     engine: EngineSettings = EngineSettings()
     extract: Extract = Extract()
-    text: TextRules = TextRules()
+    max_quarantined: float = Field(default=0.01, ge=0, le=1)  # share of a stage's documents on which a rule may fail
+    text: RuleSet = RuleSet()
+    scores: TextScores = TextScores()
+    score_rules: ScoreRules = ScoreRules()
     duplicates: Duplicates = Duplicates()
     consent: Consent = Consent()
     images: Images = Images()
-    final: Final = Final()
+    image_rules: ImageRules = ImageRules()
+    final: RuleSet = RuleSet()
     export: Export = Export()
+
+    @model_validator(mode="after")
+    def _scores_are_made(self) -> Self:
+        for section in (self.score_rules, self.image_rules):
+            for rule in section.document:
+                if rule in _SCORED and not getattr(self.scores, rule):
+                    raise ValueError(f"the rule {rule} needs its score: set {_SCORED[rule]}")
+        return self
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> Config:

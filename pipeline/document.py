@@ -27,7 +27,11 @@ class Image:
     width: int | None = None  # pixels, after EXIF rotation
     height: int | None = None
     size: int | None = None  # bytes
+    frames: int | None = None  # 1 for a still image
     sha256: str | None = None
+    phash: str | None = None  # 64 bits, hexadecimal
+    pdq: str | None = None  # 256 bits, hexadecimal
+    scores: dict[str, float] = field(default_factory=dict)  # what models say of it, by name
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class Document:
     signals: list[Signal] = field(default_factory=list)
     language: str | None = None
     language_score: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def texts(self) -> list[str]:
@@ -77,13 +82,15 @@ class Document:
 # `dataclasses.asdict` copies every value deeply, which costs more than the rules do.
 _FIELDS = {kind: [f.name for f in fields(kind)] for kind in (Document, Image, Signal)}
 
+SCORES = pa.map_(pa.string(), pa.float32())
 IMAGE_TYPE = pa.struct(
     [
         *((name, pa.string()) for name in ("url", "src", "attribute", "alt", "title", "caption", "filename")),
         *((name, pa.string()) for name in ("rendered_width", "rendered_height", "format")),
-        *((name, pa.int32()) for name in ("width", "height")),
+        *((name, pa.int32()) for name in ("width", "height", "frames")),
         ("size", pa.int64()),
-        ("sha256", pa.string()),
+        *((name, pa.string()) for name in ("sha256", "phash", "pdq")),
+        ("scores", SCORES),
     ]
 )
 SCHEMA = pa.schema(
@@ -99,6 +106,7 @@ SCHEMA = pa.schema(
         ("signals", pa.list_(pa.struct([(name, pa.string()) for name in ("where", "name", "value")]))),
         ("language", pa.string()),
         ("language_score", pa.float32()),
+        ("scores", SCORES),
     ]
 )
 
@@ -123,12 +131,17 @@ def _flat(value: Image | Signal) -> dict[str, Any]:
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
+def _image(row: dict[str, Any]) -> Image:
+    return Image(**{**row, "scores": dict(row["scores"])})
+
+
 def from_row(row: dict[str, Any]) -> Document:
     """The inverse of `to_row`; columns that are no field of `Document` are ignored."""
     values = {name: row[name] for name in _FIELDS[Document]}
     values["nodes"] = [
-        Node(node["position"], node["text"], Image(**node["image"]) if node["image"] is not None else None)
+        Node(node["position"], node["text"], None if node["image"] is None else _image(node["image"]))
         for node in row["nodes"]
     ]
+    values["scores"] = dict(row["scores"])
     values["signals"] = [Signal(**signal) for signal in row["signals"]]
     return Document(**values)

@@ -81,21 +81,9 @@ def fill(page: Document, record: Record, settings: "Extract") -> tuple[str, Verd
     return None if page.nodes else ("no_content", Verdict(False, "no text, no image", "a node"))
 
 
-def documents_of(path: str, settings: "Extract") -> Iterator[Document]:
+def documents_of(path: str, settings: "Extract", url: str = "") -> Iterator[Document]:
     """The documents of a WARC or ARC file, or of one HTML file, as they are before any rule."""
-    if path.lower().endswith((".html", ".htm", ".xhtml")):
-        try:
-            body = Path(path).read_bytes()
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}") from None
-        records: Iterable[Record | Damage] = [
-            Record(
-                "resource", Path(path).name, UNKNOWN_DATE, Path(path).name, 0, 0, content_type="text/html", body=body
-            )
-        ]
-    else:
-        records = read(path)
-    for row, record in enumerate(records):
+    for row, record in enumerate(records_of(path, url)):
         page = _page(record, 0, row)
         if (
             isinstance(record, Record)
@@ -103,6 +91,18 @@ def documents_of(path: str, settings: "Extract") -> Iterator[Document]:
             and fill(page, record, settings) is None
         ):
             yield page
+
+
+def records_of(path: str, url: str) -> Iterable[Record | Damage]:
+    """The records of a WARC or ARC file; an HTML file is a record of the page at `url`."""
+    if not path.lower().endswith((".html", ".htm", ".xhtml")):
+        return read(path)
+    name = Path(path).name
+    try:
+        body = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return [Record("resource", url or name, UNKNOWN_DATE, name, 0, 0, content_type="text/html", body=body)]
 
 
 def _mime(record: Record) -> str:

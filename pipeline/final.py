@@ -10,10 +10,10 @@ from pipeline.judge import drop_paragraphs
 from pipeline.work import Work
 
 if TYPE_CHECKING:
-    from pipeline.config import Final
+    from pipeline.config import RuleSet
 
 
-def finish(work: Work, settings: "Final") -> None:
+def finish(work: Work, settings: "RuleSet") -> None:
     for_paragraph = rules.load(settings.paragraph, "paragraph")
     twins = {row["row"]: row for row in work.verdicts("latest_image_set")}
     for document in work.documents():

@@ -6,9 +6,10 @@ from pipeline.documents import read_documents
 from pipeline.duplicates import near_duplicates
 from pipeline.final import finish
 from pipeline.images import get_images
-from pipeline.judge import judge_texts
+from pipeline.judge import judge, judge_images
 from pipeline.keys import make_keys
 from pipeline.run import Run, Stage
+from pipeline.scores import score_texts
 from pipeline.verdicts import apply_verdicts
 
 
@@ -20,8 +21,11 @@ def flow(run: Run) -> Stage:
     # Pages become documents of text and image nodes; the crawl's own images are written down by address.
     pages = run.each("documents", read_documents, c.extract, warc=warcs)
 
-    # Every rule that needs no pixels comes before anything is compared, asked or fetched.
-    good = run.each("text", judge_texts, c.text, documents=pages)
+    # Every rule that needs no pixels comes before anything is compared, asked or fetched. Models give scores, which
+    # are columns; rules hold thresholds against them, so that a changed threshold asks no model again.
+    plain = run.each("text", judge, c.text, documents=pages)
+    scored = run.each("scores", score_texts, c.scores, documents=plain)
+    good = run.each("score_rules", judge, c.score_rules, documents=scored)
 
     # Decisions over the whole corpus are queries on small keys; they answer with verdicts, a partition a shard.
     keys = run.each("keys", make_keys, c.duplicates, documents=good)
@@ -45,11 +49,12 @@ def flow(run: Run) -> Stage:
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, reads=c.consent.lists, documents=unique)
 
-    # Images of what is left: from the nearest record of the crawl, or the web; judged once their pixels are seen.
+    # Images of what is left: from the nearest record of the crawl, or the web; seen and scored once, then judged.
     records = run.sql("nearest_record", wanted=allowed.table("wanted"), records=pages.table("records"))
     seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=records)
-    same_images = run.sql("latest_image_set", sets=seen.table("sets")) if c.duplicates.latest_image_set else None
-    whole = run.each("final", finish, c.final, documents=seen, latest_image_set=same_images)
+    fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
+    same_images = run.sql("latest_image_set", sets=fit.table("sets")) if c.duplicates.latest_image_set else None
+    whole = run.each("final", finish, c.final, documents=fit, latest_image_set=same_images)
 
     # Documents and pixels of neighbouring shards are put together until a file has its size.
     groups = export.groups(whole, seen, c.export.shard_size)

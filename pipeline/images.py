@@ -1,4 +1,4 @@
-"""Documents in; the same with images that were had, seen and judged out, and the bytes of those images beside them."""
+"""Documents in; the same with the facts of their images out, less those that are not to be had; bytes beside them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from filters.page import text_and_image
 from filters.verdict import Verdict
-from pipeline import rules
 from pipeline.consent import refusal
 from pipeline.document import Document, Image, Node
-from pipeline.judge import drop_images, keep_document
-from pipeline.keys import IMAGE_SETS, canonical_url, image_set_key
-from pipeline.pixels import Broken, look
+from pipeline.keys import canonical_url
+from pipeline.pixels import Broken, Facts, look
 from pipeline.signals import header_signals
 from pipeline.warc import read_at
 from pipeline.work import Work
@@ -33,16 +30,14 @@ PIXELS = pa.schema(
 
 
 def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
-    """Asks the sources in their order; an image that none has, or that breaks a rule, leaves with the reason."""
+    """Asks the sources in their order; an image that none has, or that does not decode, leaves with the reason."""
     images, consent = settings
-    for_image, for_document = rules.load(images.rules, "image"), rules.load(images.document, "document")
-    pixels, sets = work.table("pixels", PIXELS), work.table("sets", IMAGE_SETS)
+    pixels = work.table("pixels", PIXELS)
     sources: list[_Crawl | _Web] = []
     for name in images.sources:
         elsewhere = set(sources[0].places) if sources and isinstance(sources[0], _Crawl) else set()
         sources.append(_Crawl(work, consent) if name == "crawl" else _Web(work, images, consent, elsewhere))
     for document in work.documents():
-        had: dict[int, bytes] = {}
         kept: list[Node] = []
         for node in document.nodes:
             if node.image is None:
@@ -53,28 +48,17 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                 seen = look(answer, max_bytes=images.max_bytes, max_pixels=images.max_pixels, seconds=images.seconds)
                 if isinstance(seen, Broken):
                     answer = "image_broken", Verdict(False, seen.reason, "decodes")
-                else:
-                    node.image.format, node.image.width, node.image.height = seen.format, seen.width, seen.height
-                    node.image.size, node.image.sha256 = seen.size, seen.sha256
-                    had[node.position] = answer
-                    kept.append(node)
-                    continue
-            work.drop(document, "image", *answer, node.image.url, node.position)
+            if isinstance(answer, bytes):
+                assert isinstance(seen, Facts)
+                node.image.format, node.image.width, node.image.height = seen.format, seen.width, seen.height
+                node.image.size, node.image.frames, node.image.sha256 = seen.size, seen.frames, seen.sha256
+                kept.append(node)
+                row = {"shard": document.shard, "row": document.row, "position": node.position}
+                pixels.write(row | {"path": node.image.url, "bytes": answer}, len(answer))
+            else:
+                work.drop(document, "image", *answer, node.image.url, node.position)
         document.nodes = kept
-        drop_images(work, document, for_image)
-        if not (verdict := text_and_image(document)).keep:
-            work.drop(document, "document", "text_and_image", verdict)
-        elif keep_document(work, document, for_document):
-            work.keep(document)
-            identity = {"shard": document.shard, "row": document.row}
-            date = int(document.crawl_date.timestamp())
-            sets.write(identity | {"set_key": image_set_key(document), "crawl_date": date})
-            for node in document.nodes:
-                if node.image is not None:
-                    data = had[node.position]
-                    pixels.write(
-                        identity | {"position": node.position, "path": node.image.url, "bytes": data}, len(data)
-                    )
+        work.keep(document)
 
 
 Answer = bytes | tuple[str, Verdict]

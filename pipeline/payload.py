@@ -6,6 +6,7 @@ import zlib
 from typing import NamedTuple
 
 import brotli
+import pyarrow as pa
 from warcio.statusandheaders import StatusAndHeadersParser
 
 MAX_HEADERS = 1 << 20  # bytes
@@ -69,7 +70,7 @@ def decoded(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     if coding == "br":
         return _brotli(body, limit)
     if coding == "zstd" and body[:4] == b"\x28\xb5\x2f\xfd":
-        return b"", True
+        return _zstd(body, limit)
     return body, False
 
 
@@ -131,3 +132,15 @@ def _brotli(body: bytes, limit: int) -> tuple[bytes, bool]:
     except brotli.error:
         return (bytes(out), True) if out else (body, False)
     return (bytes(out), True) if out else (body, False)
+
+
+def _zstd(body: bytes, limit: int) -> tuple[bytes, bool]:
+    """Arrow's codec; libzstd refuses windows above 128 MiB by itself."""
+    out = bytearray()
+    try:
+        stream = pa.input_stream(pa.py_buffer(body), compression="zstd")
+        while len(out) <= limit and (part := stream.read(CHUNK)):
+            out += part
+    except OSError:
+        return bytes(out), True
+    return bytes(out), len(out) > limit

@@ -16,6 +16,8 @@ from pipeline.run import read_run
 from pipeline.work import Receipt
 
 LEVELS = ("record", "document", "paragraph", "image")
+# The share of documents that OBELICS dropped by these decisions (arXiv 2306.16527).
+PUBLISHED = {"latest_url": 0.321, "latest_image_set": 0.111}
 
 
 @dataclass
@@ -104,12 +106,16 @@ def _drops(summary: Summary) -> Iterator[Text]:
     for level in LEVELS:
         rules = summary.drops.get(level)
         if rules:
-            reasons = ", ".join(
-                f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0]))
-            )
+            ordered = sorted(rules.items(), key=lambda x: (-x[1], x[0]))
+            reasons = ", ".join(f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}" for rule, count in ordered)
             yield Text.assemble((f"{level}s ", "bold"), reasons)
     if summary.failed:
         yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
+
+
+def _beside(rule: str, count: int, documents: int) -> str:
+    """Our share beside the published one, where there is one."""
+    return f" ({count / documents:.1%}, OBELICS {PUBLISHED[rule]:.1%})" if rule in PUBLISHED and documents else ""
 
 
 def size(count: int) -> str:
@@ -187,6 +193,25 @@ def explain(folder: Path, url: str) -> Iterator[str]:
                 words = sum(len(node["text"].split()) for node in row["nodes"] if node["text"])
                 yield f"  kept: {len(row['nodes'])} nodes, {words} words, {len(images)} images"
                 yield from (f"    {image}" for image in images)
+
+
+def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
+    """What a rule throws away, for tuning: some of its drops, the same ones each time, with value and bound.
+
+    Raises:
+        UserError: the rule has dropped nothing in this run.
+    """
+    ledgers = tables(folder, "ledger")
+    seen: Counter[str] = Counter()
+    for stage, files in ledgers.items():
+        seen.update(row["rule"] for row in select(files, "DISTINCT rule", "true"))
+        order = "md5(concat_ws(' ', url, crawl_date, position, paragraph))"
+        for row in select(files, "*", f"rule = ? ORDER BY {order} LIMIT {int(count)}", rule):
+            yield f"{row['value']} (expected {row['bound']})  {stage}, {row['level']}  {row['url']}"
+            if row["excerpt"]:
+                yield f"    {row['excerpt']}"
+    if rule not in seen:
+        raise UserError(f"--rule {rule}: has dropped nothing in {folder} (those that did: {', '.join(sorted(seen))})")
 
 
 def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import typing
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -15,11 +15,13 @@ from filters.verdict import Verdict
 
 Rules = dict[str, dict[str, Any]]
 
-# Where the rules of a room live. A rule is any public function there that answers a Verdict, or a class whose call does.
+# Where the rules of a room live. A rule is any public function there that answers a Verdict.
 ROOMS = {
     "image": [image],
     "paragraph": [text, boilerplate],
-    "document": [page, text, language, perplexity],
+    "document": [page, text],
+    "scored document": [page, text, language, perplexity],
+    "seen image": [image],
 }
 
 
@@ -30,37 +32,19 @@ class Rule(NamedTuple):
 
 
 def check(named: Rules, room: str) -> None:
-    """Raises ValueError at the first unknown rule or argument, missing argument or value of another type, UserError
-    where a rule's model is not there."""
+    """Raises ValueError at the first unknown rule or argument, missing argument or value of another type."""
     for name, arguments in named.items():
         _check_arguments(name, _find(name, room), arguments)
 
 
 def load(named: Rules, room: str) -> list[Rule]:
-    """The rules, in the order in which they stand, with their thresholds bound; models are loaded here."""
+    """The rules, in the order in which they stand, with their thresholds bound."""
     rules = []
     for name, arguments in named.items():
         target = _find(name, room)
-        if inspect.isclass(target):
-            judge = _model(
-                typing.cast(Any, target), tuple(sorted((key, _frozen(value)) for key, value in arguments.items()))
-            )
-            takes = next(iter(inspect.signature(judge.__call__).parameters))
-        else:
-            judge = partial(target, **arguments)
-            takes = next(iter(inspect.signature(target).parameters))
-        rules.append(Rule(name, takes, judge))
+        takes = next(iter(inspect.signature(target).parameters))
+        rules.append(Rule(name, takes, partial(target, **arguments)))
     return rules
-
-
-@cache
-def _model(target: Callable[..., Any], arguments: tuple[tuple[str, Any], ...]) -> Any:
-    """One instance a process: a rule that holds a model is made once a worker."""
-    return target(**dict(arguments))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _find(name: str, room: str) -> Any:
@@ -77,28 +61,25 @@ def _find(name: str, room: str) -> Any:
 
 
 def _answers(value: Any) -> bool:
-    call = value.__call__ if inspect.isclass(value) and "__call__" in vars(value) else value
-    return inspect.isfunction(call) and call.__annotations__.get("return") is Verdict
+    return inspect.isfunction(value) and value.__annotations__.get("return") is Verdict
 
 
-def _check_arguments(name: str, target: Any, arguments: Any) -> None:
+def _check_arguments(name: str, target: Callable[..., Verdict], arguments: Any) -> None:
     if not isinstance(arguments, dict):
         raise ValueError(f"{name}: expected its thresholds, such as {{max: 0.1}}, found {arguments!r}")
     signature = inspect.signature(target)
-    parameters = dict(list(signature.parameters.items())[0 if inspect.isclass(target) else 1 :])
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    _, *parameters = signature.parameters
+    hints = typing.get_type_hints(target)
     for key, value in arguments.items():
         if key not in parameters:
             raise ValueError(f"{name}: unknown threshold {key} (known: {', '.join(parameters)})")
         try:
             TypeAdapter(hints[key]).validate_python(value, strict=True)  # strict: true is no number
-            if isinstance(value, float) and isnan(value):  # which no value is above or below
-                raise ValueError(f"{name}.{key}: is no number, found {value!r}")
         except ValidationError as error:
             raise ValueError(f"{name}.{key}: {error.errors()[0]['msg'].lower()}, found {value!r}") from None
+        if isinstance(value, float) and isnan(value):  # which no value is above or below
+            raise ValueError(f"{name}.{key}: is no number, found {value!r}")
     try:
-        signature.bind(*([] if inspect.isclass(target) else [None]), **arguments)
+        signature.bind(None, **arguments)
     except TypeError as error:
         raise ValueError(f"{name}: {error} (its thresholds: {', '.join(parameters)})") from None
-    if hasattr(target, "ready"):
-        target.ready(**arguments)

@@ -24,7 +24,7 @@ from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
-from pipeline.work import Job, Receipt, Work, perform, read_receipt, write_receipt
+from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_receipt, write_receipt
 
 QUERIES = Path(__file__).parent / "queries"
 ROOT = Path(__file__).parent.parent
@@ -175,8 +175,19 @@ class Run:
         finished = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
         if shards and not finished:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
+        self._check_quarantine(name, list(finished.values()))
         prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in finished}
         return Stage(name, prefixes, {shard: r.fingerprint for shard, r in finished.items()}, finished)
+
+    def _check_quarantine(self, name: str, receipts: list[Receipt]) -> None:
+        """A rule may fail on an odd page; one that fails on many would change the corpus, so the run stops."""
+        documents = sum(receipt.rows_in for receipt in receipts)
+        quarantined = sum(receipt.drops.get("document", {}).get(QUARANTINED, 0) for receipt in receipts)
+        if quarantined > self.config.max_quarantined * documents:
+            raise WorkFailed(
+                f"{name}: {quarantined} of {documents} documents are quarantined, a rule failed on them, and max_quarantined "
+                f"is {self.config.max_quarantined:g}; `carnac explain {self.path} --rule {QUARANTINED}` shows which"
+            )
 
     def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> dict[int, Receipt]:
         receipts = {}

@@ -21,6 +21,7 @@ from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
 
+QUARANTINED = "quarantined"  # what the ledger calls the drop of a document on which a rule failed
 EXCERPT = 160  # characters of what was dropped that the ledger keeps
 
 LEDGER = pa.schema(

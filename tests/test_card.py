@@ -39,7 +39,7 @@ def configuration(**changes: Any) -> Config:
         "output": "/somewhere/else/runs/mine",
         "input": {"paths": ["/data/crawl"]},
         "engine": {"spill": "/scratch"},
-        "text": {"document": {"language": {"labels": ["en"], "min": 0.8}}},
+        "score_rules": {"document": {"language": {"labels": ["en"], "min": 0.8}}},
         "consent": {"signals": ["tdm_reservation"]},
         "export": {"validation": 0.3, "licence": "cc0-1.0", "title": "Pages: about mills"},
     }
@@ -122,15 +122,7 @@ def test_the_card_holds_no_path_of_the_machine_it_was_made_on(
         Path(name).write_text("refuses.example")
     config = configuration(
         consent={"lists": [str(tmp_path / "refused.txt"), "other.txt"]},
-        text={
-            "document": {
-                "perplexity": {
-                    "model": str(tmp_path / "en.arpa.bin"),
-                    "tokenizer": str(tmp_path / "en.sp.model"),
-                    "max": 1500,
-                }
-            }
-        },
+        scores={"perplexity": {"model": str(tmp_path / "en.arpa.bin"), "tokenizer": str(tmp_path / "en.sp.model")}},
     )
     text = card(tmp_path / "corpus", shards, config)
     for path in (tmp_path, "/somewhere", "/data", "/scratch", "/home"):
@@ -158,7 +150,7 @@ def test_a_corpus_of_one_form_without_validation_names_only_that(tmp_path: Path)
 
 
 def test_no_language_is_claimed_where_none_was_judged(shards: Stage, tmp_path: Path) -> None:
-    text = card(tmp_path / "corpus", shards, configuration(text={}))
+    text = card(tmp_path / "corpus", shards, configuration(score_rules={}))
     assert "language" not in yaml.safe_load(text.split("---\n")[1])
 
 

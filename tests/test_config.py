@@ -84,7 +84,7 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
             ("text.document: unknown document rule number_of_wrods, did you mean number_of_words?", "(known: "),
         ),
         ("text: {paragraph: {number_of_images: {min: 1, max: 2}}}", ("text.paragraph: unknown paragraph rule number_of_images",)),
-        ("images: {rules: {aspect_ratio: {min: 1}}}", ("images.rules: aspect_ratio: missing a required argument: 'max'",)),
+        ("image_rules: {image: {aspect_ratio: {min: 1}}}", ("image_rules.image: aspect_ratio: missing a required argument",)),
         (
             "final: {paragraph: {web_chrome_words: {maximum: 1}}}",
             ("final.paragraph: web_chrome_words: unknown threshold maximum (known: max)",),

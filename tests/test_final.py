@@ -1,4 +1,4 @@
-"""Final processing: neighbouring texts become one, marks of a document's end stand once and never last."""
+"""RuleSet processing: neighbouring texts become one, marks of a document's end stand once and never last."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Final
+from pipeline.config import RuleSet
 from pipeline.document import END_OF_DOCUMENT as END
 from pipeline.document import Node, paragraphs
 from pipeline.final import finish, joined
 from tests.documents import IMAGE, document, image, pieces, run_stage, write_verdicts
 
 IMG = IMAGE.url
-CHROME = Final(paragraph={"web_chrome_words": {"max": 0.12}})
+CHROME = RuleSet(paragraph={"web_chrome_words": {"max": 0.12}})
 
 
 def nodes(*parts: str) -> list[Node]:
@@ -106,7 +106,7 @@ def test_a_document_without_a_text_or_an_image_left_goes(tmp_path: Path) -> None
 def test_of_documents_with_the_same_images_the_older_goes_for_its_twin(tmp_path: Path) -> None:
     verdicts = write_verdicts(tmp_path / "sets", 0, [{"row": 1, "twin_shard": 3, "twin_row": 0}])
     pages = [document("text", image(), row=row) for row in range(3)]
-    done = run_stage(finish, Final(), pages, tmp_path, latest_image_set=verdicts)
+    done = run_stage(finish, RuleSet(), pages, tmp_path, latest_image_set=verdicts)
     assert [page.row for page in done.kept] == [0, 2]
     [line] = done.ledger
     assert (line["row"], line["rule"], line["value"]) == (1, "latest_image_set", "3:0")

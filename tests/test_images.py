@@ -15,7 +15,6 @@ from pipeline.warc import Record, read
 from tests.crawls import picture, write_warc
 from tests.documents import document, image, pieces, run_stage, write_verdicts
 
-RULES: dict[str, Any] = {"image_size": {"min": 150, "max": 20000}}
 GOOD, SMALL = picture(1), picture(2, (80, 80))
 
 
@@ -33,30 +32,29 @@ def at(pointer: dict[str, Any], row: int, position: int) -> dict[str, Any]:
     return {"shard": 0, "row": row, "position": position, **pointer}
 
 
-def test_an_image_is_read_from_its_record_and_judged_by_its_pixels(tmp_path: Path) -> None:
+def test_an_image_is_read_from_its_record_and_its_facts_are_written_down(tmp_path: Path) -> None:
     urls = [f"http://host.example/{name}.png" for name in ("good", "small", "broken", "absent")]
     found = records(tmp_path, (urls[0], GOOD), (urls[1], SMALL), (urls[2], GOOD[:300]))
     verdicts = [at(found[url], 0, position) for position, url in enumerate(urls[:3], 1)]
     page = document("Some text.", *(image(url) for url in urls))
-    settings = Images(rules=RULES), Consent()
+    settings = Images(), Consent()
     done = run_stage(get_images, settings, [page], tmp_path, records=write_verdicts(tmp_path / "records", 0, verdicts))
     [kept] = done.kept
-    assert pieces(kept) == ["Some text.", urls[0]]
-    [facts] = kept.images
+    assert pieces(kept) == ["Some text.", urls[0], urls[1]]
+    facts = kept.images[0]
     assert (facts.format, facts.width, facts.height, facts.size) == ("png", 200, 160, len(GOOD))
     assert {(row["rule"], row["value"]) for row in done.ledger} == {
-        ("image_size", "80 x 80"),
         ("image_broken", "truncated"),
         ("image_missing", "not in the crawl"),
     }
-    assert [(row["position"], row["bytes"]) for row in done.rows("pixels")] == [(1, GOOD)]
+    assert [(row["position"], row["bytes"]) for row in done.rows("pixels")] == [(1, GOOD), (2, SMALL)]
 
 
-def test_a_page_whose_images_are_all_gone_goes_with_a_reason(tmp_path: Path) -> None:
+def test_an_image_that_is_gone_leaves_its_page_with_a_reason(tmp_path: Path) -> None:
     page = document("Some text.", image("http://host.example/absent.png"))
     done = run_stage(get_images, (Images(), Consent()), [page], tmp_path)
-    assert done.kept == []
-    assert done.dropped == [("image", "image_missing"), ("document", "text_and_image")]
+    assert pieces(done.kept[0]) == ["Some text."]
+    assert done.dropped == [("image", "image_missing")]
 
 
 def test_a_record_of_another_address_under_the_same_key_is_not_taken(tmp_path: Path) -> None:
@@ -65,17 +63,6 @@ def test_a_record_of_another_address_under_the_same_key_is_not_taken(tmp_path: P
     page = document("Some text.", image("http://host.example/a.png"))
     done = run_stage(get_images, (Images(), Consent()), [page], tmp_path, records=verdicts)
     assert done.dropped[0] == ("image", "image_missing")
-
-
-def test_the_number_of_images_is_judged_again_when_they_were_seen(tmp_path: Path) -> None:
-    urls = [f"http://host.example/{i}.png" for i in range(3)]
-    found = records(tmp_path, *((url, picture(i)) for i, url in enumerate(urls)))
-    verdicts = write_verdicts(tmp_path / "records", 0, [at(found[url], 0, i + 1) for i, url in enumerate(urls)])
-    settings = Images(document={"number_of_images": {"min": 1, "max": 2}}), Consent()
-    page = document("Some text.", *(image(url) for url in urls))
-    done = run_stage(get_images, settings, [page], tmp_path, records=verdicts)
-    assert done.dropped == [("document", "number_of_images")]
-    assert done.rows("pixels") == []
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

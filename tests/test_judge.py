@@ -5,30 +5,31 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import TextRules
+from filters.text import Text
+from filters.verdict import Verdict
+from pipeline.config import ImageRules, RuleSet
 from pipeline.document import END_OF_DOCUMENT
-from pipeline.judge import judge_texts
-from tests.crawls import prose
+from pipeline.judge import judge, judge_images
 from tests.documents import document, image, pieces, run_stage
 
 LONG = "a paragraph that is long enough to stay"
 WORDS = {"number_of_words": {"min": 4, "max": 9}}
 
 
-def rules(**rooms: dict[str, Any]) -> TextRules:
-    return TextRules.model_validate(rooms)
+def rules(**rooms: dict[str, Any]) -> RuleSet:
+    return RuleSet.model_validate(rooms)
 
 
 def test_without_rules_every_document_comes_out_as_it_went_in(tmp_path: Path) -> None:
     made = [document("one", image(), END_OF_DOCUMENT, "two\n\nthree", row=row) for row in range(3)]
-    done = run_stage(judge_texts, rules(), made, tmp_path)
+    done = run_stage(judge, rules(), made, tmp_path)
     assert done.kept == made
     assert (done.receipt.rows_in, done.receipt.rows_out, done.receipt.drops, done.ledger) == (3, 3, {}, [])
 
 
 def test_a_dropped_paragraph_leaves_the_others(tmp_path: Path) -> None:
     made = document(f"{LONG} 1\n\nshort\n\n{LONG} 2", image(), f"too short\n\n{LONG} 3")
-    done = run_stage(judge_texts, rules(paragraph=WORDS), [made], tmp_path)
+    done = run_stage(judge, rules(paragraph=WORDS), [made], tmp_path)
     assert [pieces(page) for page in done.kept] == [[f"{LONG} 1\n\n{LONG} 2", image().url, f"{LONG} 3"]]
     assert [(line["position"], line["paragraph"], line["excerpt"]) for line in done.ledger] == [
         (0, 1, "short"),
@@ -38,21 +39,21 @@ def test_a_dropped_paragraph_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_a_text_without_a_paragraph_left_goes_and_the_others_keep_their_positions(tmp_path: Path) -> None:
-    [kept] = run_stage(judge_texts, rules(paragraph=WORDS), [document("short", image(), LONG)], tmp_path).kept
+    [kept] = run_stage(judge, rules(paragraph=WORDS), [document("short", image(), LONG)], tmp_path).kept
     assert [(node.position, node.text) for node in kept.nodes] == [(1, None), (2, LONG)]
 
 
 def test_a_blank_paragraph_goes_without_a_word(tmp_path: Path) -> None:
-    done = run_stage(judge_texts, rules(), [document(f"{LONG}\n\n \n\n\n\n{LONG}", "  ", image())], tmp_path)
+    done = run_stage(judge, rules(), [document(f"{LONG}\n\n \n\n\n\n{LONG}", "  ", image())], tmp_path)
     assert pieces(done.kept[0]) == [f"{LONG}\n\n{LONG}", image().url]
     assert done.ledger == []
 
 
-@pytest.mark.parametrize("mark", [END_OF_DOCUMENT, f"\n{END_OF_DOCUMENT} "])
-def test_the_mark_of_a_documents_end_is_never_judged(mark: str, tmp_path: Path) -> None:
+def test_the_mark_of_a_documents_end_is_never_judged(tmp_path: Path) -> None:
+    mark = END_OF_DOCUMENT
     everything = {"number_of_words": {"min": 4, "max": 9}, "stop_words": {"min": 0.9}, "common_words": {"min": 1}}
     made = document(mark, image(), f"who are they to me\n\n{mark}\n\nwhat are you to me")
-    done = run_stage(judge_texts, rules(paragraph=everything), [made], tmp_path)
+    done = run_stage(judge, rules(paragraph=everything), [made], tmp_path)
     assert done.ledger == []
     assert pieces(done.kept[0]) == pieces(made)
 
@@ -60,7 +61,7 @@ def test_the_mark_of_a_documents_end_is_never_judged(mark: str, tmp_path: Path) 
 def test_the_mark_of_a_documents_end_is_no_word_of_the_document(tmp_path: Path) -> None:
     made = document("one two", END_OF_DOCUMENT, f"three\n\n{END_OF_DOCUMENT}\n\nfour")
     counted = rules(document={"number_of_words": {"min": 5, "max": 9}})
-    [line] = run_stage(judge_texts, counted, [made], tmp_path).ledger
+    [line] = run_stage(judge, counted, [made], tmp_path).ledger
     assert line["value"] == "4"
 
 
@@ -69,7 +70,7 @@ def test_the_mark_of_a_documents_end_is_no_word_of_the_document(tmp_path: Path) 
 def test_of_several_broken_rules_the_first_is_named(order: list[str], room: str, tmp_path: Path) -> None:
     both = {"number_of_words": {"min": 4, "max": 9}, "stop_words": {"min": 0.5}}
     chosen = rules(**{room: {name: both[name] for name in order}})
-    done = run_stage(judge_texts, chosen, [document("Grey herons", image())], tmp_path)
+    done = run_stage(judge, chosen, [document("Grey herons", image())], tmp_path)
     assert done.dropped == [(room, order[0])]
 
 
@@ -80,7 +81,7 @@ def test_an_image_is_judged_by_what_the_page_states_and_takes_only_itself(tmp_pa
         image("http://host.example/large.png", rendered_width="640px"),
     )
     stated = rules(image={"rendered_size": {"min": 150, "max": 20000}})
-    done = run_stage(judge_texts, stated, [document(small, LONG, unknown, large)], tmp_path)
+    done = run_stage(judge, stated, [document(small, LONG, unknown, large)], tmp_path)
     assert [pieces(page) for page in done.kept] == [[LONG, unknown.url, large.url]]
     [line] = done.ledger
     assert {key: line[key] for key in ("level", "rule", "position", "paragraph", "value", "bound", "excerpt")} == {
@@ -105,7 +106,7 @@ def test_a_document_is_judged_by_what_the_other_rules_left_of_it(tmp_path: Path)
         document("short", "short", "short", "short", image(), row=1),
         document(LONG, image(), row=2),
     ]
-    done = run_stage(judge_texts, chosen, pages, tmp_path)
+    done = run_stage(judge, chosen, pages, tmp_path)
     assert [page.row for page in done.kept] == [2]
     assert [(line["row"], line["rule"]) for line in done.ledger if line["level"] == "document"] == [
         (0, "number_of_images"),
@@ -116,9 +117,7 @@ def test_a_document_is_judged_by_what_the_other_rules_left_of_it(tmp_path: Path)
 def test_the_ledger_holds_the_place_the_value_the_bound_and_a_bounded_excerpt(tmp_path: Path) -> None:
     text = "\n".join(f"word{number}\tand" for number in range(5000))
     made = document(text, image(), row=7, url="http://long.example/")
-    [line] = run_stage(
-        judge_texts, rules(document={"number_of_words": {"min": 1, "max": 2000}}), [made], tmp_path
-    ).ledger
+    [line] = run_stage(judge, rules(document={"number_of_words": {"min": 1, "max": 2000}}), [made], tmp_path).ledger
     assert (line["shard"], line["row"], line["url"], line["level"]) == (0, 7, "http://long.example/", "document")
     assert (line["position"], line["paragraph"]) == (None, None)
     assert (line["rule"], line["value"], line["bound"]) == ("number_of_words", "10000", "at most 2000")
@@ -127,26 +126,32 @@ def test_the_ledger_holds_the_place_the_value_the_bound_and_a_bounded_excerpt(tm
 
 def test_a_fraction_is_written_with_six_figures(tmp_path: Path) -> None:
     [line] = run_stage(
-        judge_texts, rules(paragraph={"stop_words": {"min": 0.5}}), [document("the old mill")], tmp_path
+        judge, rules(paragraph={"stop_words": {"min": 0.5}}), [document("the old mill")], tmp_path
     ).ledger
     assert (line["value"], line["bound"]) == ("0.333333", "at least 0.5")
 
 
-@pytest.mark.parametrize(("labels", "kept"), [(["en"], 1), (["fr"], 0)])
-def test_the_language_of_a_document_is_written_down_where_it_is_judged(
-    labels: list[str], kept: int, tmp_path: Path
+def test_a_document_on_which_a_rule_fails_is_quarantined_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = rules(document={"language": {"labels": labels, "min": 0.5}})
-    done = run_stage(judge_texts, chosen, [document(*prose(1), image())], tmp_path)
-    assert len(done.kept) == kept
-    if kept:
-        assert done.kept[0].language == "en"
-        assert 0.5 < (done.kept[0].language_score or 0) <= 1
-    else:
-        assert done.ledger[0]["value"].startswith("en ")
-        assert done.ledger[0]["bound"] == "fr, at least 0.5"
+    def number_of_words(text: Text, *, min: int, max: int) -> Verdict:
+        if "heron" in text.text:
+            raise KeyError("heron")
+        return Verdict(True, 1, "")
+
+    monkeypatch.setattr("filters.text.number_of_words", number_of_words)
+    monkeypatch.setattr(number_of_words, "__module__", "filters.text")
+    made = [document("a grey heron", row=0), document("a white stork", row=1)]
+    done = run_stage(judge, rules(document={"number_of_words": {"min": 1, "max": 9}}), made, tmp_path)
+    assert [kept.row for kept in done.kept] == [1]
+    assert [(row["rule"], row["value"]) for row in done.ledger] == [
+        ("quarantined", "number_of_words: KeyError: 'heron'")
+    ]
 
 
-def test_a_document_whose_language_nobody_asked_for_has_none(tmp_path: Path) -> None:
-    [kept] = run_stage(judge_texts, rules(), [document(*prose(1), image())], tmp_path).kept
-    assert (kept.language, kept.language_score) == (None, None)
+def test_once_images_were_seen_their_sets_are_written_down(tmp_path: Path) -> None:
+    made = [document("text", image("http://a.example/1"), row=0), document("text", image("http://a.example/1"), row=1)]
+    done = run_stage(judge_images, ImageRules(), made, tmp_path)
+    first, second = done.rows("sets")
+    assert first["set_key"] == second["set_key"]
+    assert (second["shard"], second["row"]) == (0, 1)

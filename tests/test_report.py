@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.config import Duplicates, Extract, Final, TextRules
+from pipeline.config import Duplicates, Extract, RuleSet
 from pipeline.documents import read_documents
 from pipeline.errors import UserError
 from pipeline.final import finish
-from pipeline.judge import judge_texts
+from pipeline.judge import judge
 from pipeline.report import as_json, explain, funnel, print_funnel, size
 from pipeline.storage import write_json
 from pipeline.verdicts import apply_verdicts
@@ -21,7 +21,7 @@ from pipeline.work import Job, Receipt, perform, read_receipt, write_receipt
 from tests.crawls import page, prose, write_warc
 from tests.documents import Task, write_verdicts
 
-RULES = TextRules.model_validate(
+RULES = RuleSet.model_validate(
     {
         "image": {"rendered_size": {"min": 150, "max": 20000}},
         "paragraph": {"number_of_words": {"min": 4, "max": 1000}},
@@ -56,10 +56,10 @@ def run(tmp_path: Path) -> Path:
     for shard, date in enumerate(("2025-05-01T10:00:00Z", "2026-03-10T12:00:00Z")):
         path = write_warc(tmp_path / f"{shard}.warc.gz", responses[3 * shard :], date)
         documents = stage(folder, "documents", read_documents, Extract(), shard, warc=(str(path),))
-        text = stage(folder, "text", judge_texts, RULES, shard, documents=documents)
+        text = stage(folder, "text", judge, RULES, shard, documents=documents)
         older = write_verdicts(tmp_path / "older", 0, [{"row": 3, "twin_shard": 1, "twin_row": 0}])
         unique = stage(folder, "unique", apply_verdicts, Duplicates(), shard, documents=text, latest_url=older)
-        stage(folder, "final", finish, Final(), shard, documents=unique)
+        stage(folder, "final", finish, RuleSet(), shard, documents=unique)
     (folder / "stages" / "latest_url").mkdir()
     write_receipt(folder / "stages" / "latest_url" / "query", Receipt("latest_url", -1, "f", seconds=1.5, bytes=2048))
     (folder / "stages" / "export").mkdir()

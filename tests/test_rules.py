@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from filters.language import language
 from filters.text import Text
 from filters.verdict import Verdict
 from pipeline.rules import ROOMS, check, load
@@ -23,7 +22,9 @@ PUBLISHED = {
         "common_words",
         "web_chrome_words",
     ],
-    "document": ["number_of_images", "text_and_image", "number_of_words", "language", "perplexity", "common_words"],
+    "document": ["number_of_images", "text_and_image", "number_of_words", "common_words"],
+    "scored document": ["number_of_images", "number_of_words", "language", "perplexity"],
+    "seen image": ["image_format", "image_size"],
 }
 
 
@@ -48,7 +49,7 @@ def test_nothing_but_rules_is_known() -> None:
 @pytest.mark.parametrize(
     ("room", "rules", "expected"),
     [
-        ("document", {"langauge": {}}, "unknown document rule langauge, did you mean language? (known: "),
+        ("scored document", {"langauge": {}}, "unknown scored document rule langauge, did you mean language? (known: "),
         ("image", {"number_of_words": {}}, "unknown image rule number_of_words (known: aspect_ratio, "),
         ("document", {"within": {}}, "unknown document rule within (known: "),
         ("document", {"_bound": {}}, "unknown document rule _bound"),
@@ -77,9 +78,17 @@ def test_nothing_but_rules_is_known() -> None:
         ("document", {"number_of_words": [1, 2]}, "number_of_words: expected its thresholds, such as {max: 0.1}"),
         ("document", {"number_of_words": None}, "number_of_words: expected its thresholds"),
         ("document", {"stop_words": {"min": False}}, "stop_words.min: input should be a valid number, found False"),
-        ("document", {"language": {"min": 0.8}}, "language: missing a required argument: 'labels'"),
-        ("document", {"language": {"labels": "en", "min": 0.8}}, "language.labels: input should be a valid list"),
-        ("document", {"language": {"labels": ["en"], "min": 0.8, "self": 1}}, "language: unknown threshold self"),
+        ("scored document", {"language": {"min": 0.8}}, "language: missing a required argument: 'labels'"),
+        (
+            "scored document",
+            {"language": {"labels": "en", "min": 0.8}},
+            "language.labels: input should be a valid list",
+        ),
+        (
+            "scored document",
+            {"language": {"labels": ["en"], "min": 0.8, "self": 1}},
+            "language: unknown threshold self",
+        ),
         ("document", {"number_of_words": {"text": "a"}}, "number_of_words: unknown threshold text (known: min, max)"),
         ("image", {"image_format": {"formats": [1]}}, "image_format.formats: input should be a valid string"),
     ],
@@ -140,13 +149,3 @@ def test_the_thresholds_of_the_configuration_are_those_that_judge(
 ) -> None:
     [rule] = load({name: thresholds}, room)
     assert rule.judge(judged) == expected
-
-
-def test_a_rule_that_holds_a_model_is_made_once_for_equal_thresholds() -> None:
-    english, again, french = (
-        load({"language": {"labels": labels, "min": 0.8}}, "document")[0] for labels in (["en"], ["en"], ["fr"])
-    )
-    assert isinstance(english.judge, language)
-    assert english.takes == "text"
-    assert english.judge is again.judge
-    assert english.judge is not french.judge

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import brotli
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -214,6 +215,7 @@ CHUNKED = b"".join(
         ([("content-encoding", "deflate")], zlib.compress(PAGE)),
         ([("Content-Encoding", "deflate")], raw_deflate(PAGE)),
         ([("Content-Encoding", "br")], brotli.compress(PAGE)),
+        ([("Content-Encoding", "zstd")], pa.compress(PAGE, codec="zstd", asbytes=True)),
         ([("Content-Encoding", "br")], PAGE),
         ([("Transfer-Encoding", "chunked")], CHUNKED + b"0\r\n\r\n"),
         ([("Transfer-Encoding", "chunked")], PAGE),
@@ -239,6 +241,7 @@ def test_codings_are_undone(tmp_path: Path, headers: list[tuple[str, str]], stor
         ("gzip", gzip.compress(bytes(50 << 20))),
         ("deflate", zlib.compress(bytes(50 << 20))),
         ("br", brotli.compress(bytes(50 << 20), quality=1)),
+        ("zstd", pa.compress(bytes(50 << 20), codec="zstd", asbytes=True)),
     ],
 )
 def test_a_bomb_is_cut_at_the_cap(coding: str, stored: bytes) -> None:

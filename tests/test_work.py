@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from filters.verdict import Verdict
-from pipeline.config import Config, TextRules
+from pipeline.config import Config, RuleSet
 from pipeline.document import Document
 from pipeline.engine import LocalEngine, Shard
 from pipeline.errors import StorageFull
-from pipeline.judge import judge_texts
+from pipeline.judge import judge
 from pipeline.run import Run, Stage
 from pipeline.storage import read_rows, sha256_of, write_json
 from pipeline.work import EXCERPT, Receipt, Work, perform, read_receipt, write_receipt
@@ -268,12 +268,12 @@ def read_again(tmp_path: Path) -> Callable[..., tuple[int, Stage]]:
     config = Config.model_validate({"name": "t", "output": str(tmp_path / "out"), "input": {"paths": ["x"]}})
 
     def run(least: int = 1, reads: Sequence[str] = (), changed: int | None = None) -> tuple[int, Stage]:
-        rules = TextRules.model_validate({"paragraph": {"number_of_words": {"min": least, "max": 9}}})
+        rules = RuleSet.model_validate({"paragraph": {"number_of_words": {"min": least, "max": 9}}})
         known = {shard: text + ("*" if shard == changed else "") for shard, text in fingerprints.items()}
         pages = Stage("in", {shard: (str(tmp_path / "in" / f"{shard:05d}"),) for shard in known}, known)
         with Run(config, "c.yaml") as opened:
             opened.engine = Inline(config.engine, tmp_path / "spill")
-            stage = opened.each("text", judge_texts, rules, reads=reads, documents=pages)
+            stage = opened.each("text", judge, rules, reads=reads, documents=pages)
             return opened.done, stage
 
     return run

@@ -1,14 +1,13 @@
 """The tree of a page in; trafilatura's text out, with the page's images put back where they stand in the DOM."""
 
 import logging
-import re
 from bisect import bisect_left
-from unicodedata import normalize
 
 from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.document import Image, Node
 from pipeline.errors import UserError
+from pipeline.html.align import Place, align, bare
 from pipeline.html.extract import MAX_NODES, walk
 
 try:
@@ -16,14 +15,9 @@ try:
 except ImportError:
     raise UserError("extract.method is trafilatura, which is not installed: pip install trafilatura") from None
 
-# Distances are letters and digits of the page's text, which is what lines are looked for in: white space and
-# punctuation are what trafilatura changes.
-ANCHOR = 12  # a line that stands once in the page fixes its neighbours if it is as long as that
-PROBE = 24  # of the beginning and of the end of a line that is not found as a whole
+# Distances are letters and digits of the page's text.
 NEAR = 200  # of dropped text between an image and the nearest kept line; as far off it is another part's
 LEAD = 300  # of a byline, a date, a standfirst between the lead image and the first kept line
-
-Place = tuple[int, int]
 
 # It tells of every page without text, which is no event here.
 logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
@@ -41,9 +35,9 @@ def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
         if node.image is not None:
             images.append((length, node.image))
         else:
-            parts.append(_bare(node.text or ""))
+            parts.append(bare(node.text or ""))
             length += len(parts[-1])
-    places = align([_bare(line) for line in lines], "".join(parts))
+    places = align([bare(line) for line in lines], "".join(parts))
     after = _kept(images, places)
     nodes: list[Node] = []
     paragraphs: list[str] = []
@@ -62,68 +56,6 @@ def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
                 nodes.append(Node(len(nodes), image=image))
     flush()
     return nodes[:MAX_NODES]
-
-
-def _bare(text: str) -> str:
-    return re.sub(r"[\W_]+", "", normalize("NFC", text)).lower()
-
-
-def align(lines: list[str], page: str) -> list[Place | None]:
-    """Where each line begins and ends in `page`, in increasing order of beginnings; None where it was not found.
-
-    Lines that stand once in the page are anchors, of which as many as possible are taken that are in order (the longest
-    increasing subsequence, as in patience diff); the others are looked for in order between them.
-    """
-    places: list[Place | None] = [None] * len(lines)
-    anchors = []
-    for number, line in enumerate(lines):
-        if len(line) >= ANCHOR and (place := _find(line, page, 0, len(page))):
-            probe = page[place[0] : min(place[1], place[0] + len(line))]
-            if page.find(probe, place[0] + 1) < 0:
-                anchors.append((number, place))
-    for number, place in _increasing(anchors):
-        places[number] = place
-    following = [len(page)] * (len(lines) + 1)  # where the next anchor begins
-    for number in range(len(lines) - 1, -1, -1):
-        fixed = places[number]
-        following[number] = fixed[0] if fixed else following[number + 1]
-    at = 0
-    for number, line in enumerate(lines):
-        if places[number] is None and line:
-            places[number] = _find(line, page, at, following[number])
-        fixed = places[number]
-        at = max(at, fixed[1]) if fixed else at
-    return places
-
-
-def _find(line: str, page: str, start: int, stop: int) -> Place | None:
-    at = page.find(line, start, stop)
-    if at >= 0:
-        return at, at + len(line)
-    if len(line) >= 2 * PROBE:
-        at = page.find(line[:PROBE], start, stop)
-        if at >= 0:
-            end = page.find(line[-PROBE:], at + PROBE, min(stop, at + 2 * len(line)))
-            return at, (at if end < 0 else end) + PROBE
-    return None
-
-
-def _increasing(anchors: list[tuple[int, Place]]) -> list[tuple[int, Place]]:
-    """The longest subsequence whose beginnings increase, in n log n."""
-    ends: list[int] = []  # the smallest beginning at which a subsequence of each length ends
-    holders: list[int] = []  # the anchor with that beginning
-    before: list[int] = []
-    for index, (_, (start, _)) in enumerate(anchors):
-        length = bisect_left(ends, start)
-        before.append(holders[length - 1] if length else -1)
-        ends[length:] = [start, *ends[length + 1 :]]
-        holders[length:] = [index, *holders[length + 1 :]]
-    chain = []
-    index = holders[-1] if holders else -1
-    while index >= 0:
-        chain.append(anchors[index])
-        index = before[index]
-    return chain[::-1]
 
 
 def _kept(images: list[tuple[int, Image]], places: list[Place | None]) -> dict[int, list[Image]]:

@@ -91,7 +91,8 @@ def _decode(body: bytes, content_type: str) -> str:
         if body.startswith(mark):
             return _scalars(body[len(mark) :].decode(codec, "replace"))
     declared = _declared(body, content_type)
-    wide = "utf-16-le" if body[1:40:2].count(0) > 15 else "utf-16-be" if body[0:40:2].count(0) > 15 else ""
+    first, second = body[0:40:2].count(0), body[1:40:2].count(0)
+    wide = "utf-16-le" if second > 15 and not first else "utf-16-be" if first > 15 and not second else ""
     if wide:
         return _scalars(body.decode(wide, "replace"))
     if "iso2022_jp_ext" in declared or b"\x1b$B" in body:

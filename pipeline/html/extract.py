@@ -50,14 +50,18 @@ def extract(html: str, url: str, method: str = "obelics") -> Page:
     """The page as nodes. Bounded in time and memory whatever `html` is. Raises UserError for an unknown method."""
     if method not in METHODS:
         raise UserError(f"extraction method {method!r} is unknown: use one of {', '.join(METHODS)}")
+    tree, base = parse(html, url)
+    return Page(METHODS[method](tree, base), _meta(tree))
+
+
+def parse(html: str, url: str) -> tuple[LexborHTMLParser, str]:
+    """The tree of the page, and the address that its relative addresses begin with."""
     tree = LexborHTMLParser(bounded(html))
-    base = url
     for element in tree.tags("base"):
         href = element.attributes.get("href")
         if href:
-            base = resolve(url, href) or url
-            break
-    return Page(METHODS[method](tree, base), _meta(tree))
+            return tree, resolve(url, href) or url
+    return tree, url
 
 
 def _meta(tree: LexborHTMLParser) -> list[tuple[str, str]]:
@@ -175,7 +179,9 @@ def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
             attributes = node.attributes
             classes = attributes.get("class") or ""
             tokens = classes.split()
-            strength = 3 if tag in BLANK_LINE else 2 if tag in NEW_LINE or (whole and tag not in STYLE) else 0
+            strength = 3 if tag in BLANK_LINE else 2 if tag in NEW_LINE else 0
+            if whole and tag not in STYLE and "-" not in tag:
+                strength = max(strength, 2)
             if whole:
                 dropped = tag in UNSEEN
             else:

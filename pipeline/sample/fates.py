@@ -19,7 +19,7 @@ STAGES = {
     "stop_words": "text",
     "punctuation": "text",
     "common_words": "text",
-    "language": "text",
+    "language": "score_rules",
     "latest_url": "unique",
     "near_duplicate": "unique",
     "latest_image_set": "final",
@@ -27,7 +27,7 @@ STAGES = {
     "meta_robots": "consent",
     "tdm_reservation": "consent",
     "opt_out_list": "consent",
-    "text_and_image": "images",
+    "text_and_image": "image_rules",
 }  # the stage at which each rule drops a page; flagged words never do, since no paragraph has more than a page may
 
 

@@ -1,0 +1,1 @@
+"""Scripts that make the model files under `filters/data`."""
