@@ -1,4 +1,7 @@
-"""The bytes of an image in; its facts out, or why it is broken. All is decoded, within bytes, pixels and seconds."""
+"""The bytes of an image in; its facts out, or why it is broken. All is decoded once, within bytes, pixels and seconds.
+
+Whoever needs the picture itself (hashes, scorers) is a reader of that one decode.
+"""
 
 import contextlib
 import hashlib
@@ -7,14 +10,16 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from PIL import ExifTags, ImageFile, UnidentifiedImageError
 from PIL import Image as Pillow
 
 from pipeline.deadline import Late, deadline
+from pipeline.hashes import hashes
 
 Reason = Literal["not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "timed_out", "undecodable"]
 
@@ -24,6 +29,22 @@ MAX_SCANS = 100
 
 # Pillow's decoders keep state of the process (the pixel limit, the warning filters), so one image is looked at at once.
 _one_at_a_time = threading.Lock()
+
+
+class Reader(NamedTuple):
+    """Someone who needs the picture of an image: the first frame in RGB, turned as EXIF says, not to be changed.
+
+    It may come smaller than the image, but with neither side below `side` pixels (where the image has so many); None
+    asks for all of it. An error in `read` is the reader's own and is not taken for a broken image.
+    """
+
+    name: str
+    side: int | None
+    read: Callable[[Pillow.Image], Any]
+
+
+# Hashed at half the size or less only where that has more pixels than the hashes look at.
+HASHES = Reader("hashes", 256, hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +57,9 @@ class Facts:
     size: int
     sha256: str  # of the bytes, hexadecimal
     frames: int  # pages for a TIFF; 1 for a still image
+    phash: str | None = None  # 16 hexadecimal digits; None where `HASHES` was no reader
+    pdq: str | None = None  # 64 hexadecimal digits; None for a picture without edges, too
+    read: dict[str, Any] = field(default_factory=dict, compare=False)  # what the other readers made, by their names
 
     @property
     def animated(self) -> bool:
@@ -71,8 +95,12 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def look(data: bytes, *, max_bytes: int, max_pixels: int, seconds: float) -> Facts | Broken:
-    """Decodes `data` to its end and says what it is.
+def look(
+    data: bytes, *, max_bytes: int, max_pixels: int, seconds: float, readers: Sequence[Reader] = ()
+) -> Facts | Broken:
+    """Decodes `data` to its end, says what it is and hands the picture to each of `readers`, within the same seconds.
+
+    A JPEG is decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of its size that is enough for all readers.
 
     The format is taken from the content, never from a header or a name. `max_pixels` bounds width times height, summed
     over frames, and is held against the header before anything is decoded. `seconds` is kept by SIGALRM, which
@@ -86,9 +114,12 @@ def look(data: bytes, *, max_bytes: int, max_pixels: int, seconds: float) -> Fac
         return Broken("not_an_image", f"begins with {data[:16]!r}")
     if format == "jpeg" and data.count(b"\xff\xda") > MAX_SCANS:
         return Broken("undecodable", f"more than {MAX_SCANS} scans")
+    sides = [reader.side for reader in readers]
+    side = None if None in sides else max([side for side in sides if side is not None], default=0)
+    end = time.monotonic() + seconds
     try:
         with _one_at_a_time, _quiet(max_pixels), _mute_libtiff(format == "tiff"), deadline(seconds):
-            width, height, frames = _decode(data, format, max_pixels, time.monotonic() + seconds)
+            width, height, frames, picture = _decode(data, format, max_pixels, end, side)
     except Late:
         return Broken("timed_out", f"not decoded in {seconds:g} s")
     except (Pillow.DecompressionBombError, MemoryError) as error:
@@ -98,25 +129,38 @@ def look(data: bytes, *, max_bytes: int, max_pixels: int, seconds: float) -> Fac
             return Broken("undecodable", "no decoder accepts its header")  # Pillow's message holds a memory address
         short = isinstance(error, EOFError) or "truncated" in str(error).lower()
         return Broken("truncated" if short else "undecodable", f"{type(error).__name__}: {error}"[:200])
-    return Facts(format, width, height, len(data), hashlib.sha256(data).hexdigest(), frames)
+    try:
+        # At least a millisecond: no time at all would mean no deadline.
+        with deadline(max(end - time.monotonic(), 0.001)):
+            seen = {reader.name: reader.read(picture) for reader in readers if picture is not None}
+    except Late:
+        return Broken("timed_out", f"not read in {seconds:g} s")
+    phash, pdq = seen.pop(HASHES.name, (None, None))
+    return Facts(format, width, height, len(data), hashlib.sha256(data).hexdigest(), frames, phash, pdq, seen)
 
 
-def _decode(data: bytes, format: str, max_pixels: int, end: float) -> tuple[int, int, int]:
-    """Width and height in pixels after rotation, and the number of frames, all of them decoded."""
+def _decode(
+    data: bytes, format: str, max_pixels: int, end: float, side: int | None
+) -> tuple[int, int, int, Pillow.Image | None]:
+    """Width and height in pixels after rotation, the number of frames, all of them decoded, and the first one.
+
+    `side` is what the readers need of it: None all, 0 that there are none, and no picture is made.
+    """
     with Pillow.open(io.BytesIO(data), formats=[format.upper()]) as image:
         width, height = image.size
         # The further pictures of a multi-picture JPEG are previews or depth maps, not frames.
         frames = 1 if format == "jpeg" else getattr(image, "n_frames", 1)
         if width * height * frames > max_pixels:
             raise Pillow.DecompressionBombError(f"{width} x {height}, {frames} frames: at most {max_pixels} pixels")
-        if format == "jpeg":
+        if format == "jpeg" and side is not None:
             # An eighth of the size is decoded from the same bits, all of them, at half the time.
-            image.draft(None, (1, 1))
+            image.draft(None, (max(side, 1), max(side, 1)))
         image.load()
         # After `load`, because Pillow turns a TIFF by itself and then takes the tag away.
         if format != "jpeg":
             width, height = image.size
-        turned = _orientation(image) in (5, 6, 7, 8)
+        orientation = _orientation(image)
+        picture = None if side == 0 else _rgb(image, orientation)
         for frame in range(1, frames):
             if time.monotonic() > end:
                 raise Late
@@ -129,7 +173,39 @@ def _decode(data: bytes, format: str, max_pixels: int, end: float) -> tuple[int,
                 # PNG, third edition: a viewer falls back to the static picture where the animation is damaged.
                 frames = 1
                 break
-    return (height, width, frames) if turned else (width, height, frames)
+    if orientation in (5, 6, 7, 8):
+        width, height = height, width
+    return width, height, frames, picture
+
+
+# EXIF 2.32, tag 0x0112: how the stored picture is turned to be shown.
+_TURNS = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
+
+
+def _rgb(image: Pillow.Image, orientation: int) -> Pillow.Image:
+    """The present frame of `image` in RGB, as EXIF turns it. Transparency is dropped, the colour beneath it stays."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        # Pillow would clip these at 255, and make white of nearly all of a 16-bit picture.
+        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+        # Neither 32-bit integers nor floats say what is white.
+        low, high = (
+            (0.0, 65535.0)
+            if image.mode != "F" and values.min() >= 0 and values.max() <= 65535
+            else (float(values.min()), float(values.max()))
+        )
+        scale = 255 / (high - low) if high > low else 0.0
+        image = Pillow.fromarray(((values - low) * scale).astype(np.uint8))
+    # A copy, unless nobody turns the page: a further frame is decoded in the place of this one.
+    picture = image.convert("RGB")
+    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
 def _orientation(image: Pillow.Image) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from filters import boilerplate, image, language, page, perplexity, text
+from filters import blocklist, boilerplate, c4, fineweb, gopher, image, language, page, perplexity, pii, text
 from filters.verdict import Verdict
 
 Rules = dict[str, dict[str, Any]]
@@ -18,9 +18,9 @@ Rules = dict[str, dict[str, Any]]
 # Where the rules of a room live. A rule is any public function there that answers a Verdict.
 ROOMS = {
     "image": [image],
-    "paragraph": [text, boilerplate],
-    "document": [page, text],
-    "scored document": [page, text, language, perplexity],
+    "paragraph": [text, boilerplate, c4, pii],
+    "document": [page, text, gopher, c4, fineweb, pii, blocklist],
+    "scored document": [page, text, gopher, c4, fineweb, pii, blocklist, language, perplexity],
     "seen image": [image],
 }
 
@@ -47,17 +47,25 @@ def load(named: Rules, room: str) -> list[Rule]:
     return rules
 
 
-def _find(name: str, room: str) -> Any:
-    choices: dict[str, Any] = {}
-    for module in ROOMS[room]:
-        for key, value in vars(module).items():
-            if not key.startswith("_") and getattr(value, "__module__", None) == module.__name__ and _answers(value):
-                choices[key] = value
-    if name not in choices:
-        near = difflib.get_close_matches(name, choices, 1)
-        guess = f", did you mean {near[0]}?" if near else ""
-        raise ValueError(f"unknown {room} rule {name}{guess} (known: {', '.join(sorted(choices))})")
-    return choices[name]
+def _find(name: str, room: str) -> Callable[..., Verdict]:
+    choices = _choices(room)
+    if name in choices:
+        return choices[name]
+    near = difflib.get_close_matches(name, choices, 1)
+    guess = f", did you mean {near[0]}?" if near else ""
+    elsewhere = [other for other in ROOMS if name in _choices(other)]
+    if elsewhere:
+        guess = f" here; {name} is a rule for: {', '.join(elsewhere)}"
+    raise ValueError(f"unknown {room} rule {name}{guess} (known: {', '.join(sorted(choices))})")
+
+
+def _choices(room: str) -> dict[str, Callable[..., Verdict]]:
+    return {
+        name: rule
+        for module in ROOMS[room]
+        for name, rule in vars(module).items()
+        if not name.startswith("_") and getattr(rule, "__module__", None) == module.__name__ and _answers(rule)
+    }
 
 
 def _answers(value: Any) -> bool:

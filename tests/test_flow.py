@@ -171,7 +171,7 @@ def test_whole_sites_become_documents_with_the_images_of_their_crawl(material: P
     lifted = (
         "text.document.number_of_images.max",
         "text.document.number_of_words.max",
-        "images.document.number_of_images.max",
+        "image_rules.document.number_of_images.max",
     )
     changes = ["name=sites", f"output={tmp_path / 'run'}", f"input.paths=[{material / 'sites'}]", "consent.lists=[]"]
     changes += [f"{key}=1000000" for key in lifted]

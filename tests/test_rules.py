@@ -50,7 +50,7 @@ def test_nothing_but_rules_is_known() -> None:
     ("room", "rules", "expected"),
     [
         ("scored document", {"langauge": {}}, "unknown scored document rule langauge, did you mean language? (known: "),
-        ("image", {"number_of_words": {}}, "unknown image rule number_of_words (known: aspect_ratio, "),
+        ("image", {"number_of_words": {}}, "unknown image rule number_of_words here; number_of_words is a rule for: paragraph, document"),
         ("document", {"within": {}}, "unknown document rule within (known: "),
         ("document", {"_bound": {}}, "unknown document rule _bound"),
         ("document", {"number_of_words": {"min": 1}}, "number_of_words: missing a required argument: 'max'"),

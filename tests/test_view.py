@@ -20,7 +20,8 @@ from tests.crawls import page, picture, prose, write_warc
 URL = "https://example.org/a/"
 HOSTILE = (
     "<p>one <b>two</b></p><script>alert(1)</script><p>&lt;script&gt;alert(2)&lt;/script&gt;</p>"
-    "<img src='a.jpg?\"onload=alert(3)' alt='\"&gt;&lt;img src=x onerror=alert(4)&gt;'><p onclick=alert(5)>\u202eright to left</p>"
+    "<img src='a.jpg?\"onload=alert(3)' alt='\"&gt;&lt;img src=x onerror=alert(4)&gt;'>"
+    "<p onclick=alert(5)>\u202eright to left</p>"
     "<style>body{display:none}</style><a href='javascript:alert(6)'>link</a><iframe src=//x.example></iframe>&#1;"
 )
 

@@ -17,6 +17,7 @@ except ImportError:
 
 # Distances are letters and digits of the page's text.
 NEAR = 200  # of dropped text between an image and the nearest kept line; as far off it is another part's
+MAX_HEADINGS = 100
 LEAD = 300  # of a byline, a date, a standfirst between the lead image and the first kept line
 
 # It tells of every page without text, which is no event here.
@@ -25,7 +26,8 @@ logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
 
 def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
     """Each line of trafilatura's text is a paragraph. An image is kept where kept text surrounds it, and the last one
-    before the first kept line, if that is near: the lead image stands above the text, between title and byline."""
+    before the first kept line, if that is near and no heading of the page: the lead image stands above the text, between
+    title and byline, and what stands above the title is a logo."""
     html = (tree.raw_html or b"").decode("utf-8", "replace")
     lines = [words for line in (_trafilatura(html) or "").splitlines() if (words := " ".join(line.split()))]
     images: list[tuple[int, Image]] = []
@@ -37,8 +39,11 @@ def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
         else:
             parts.append(bare(node.text or ""))
             length += len(parts[-1])
-    places = align([bare(line) for line in lines], "".join(parts))
-    after = _kept(images, places)
+    texts = [bare(line) for line in lines]
+    places = align(texts, "".join(parts))
+    titles = {bare(heading.text()) for heading in tree.css("h1")[:MAX_HEADINGS]}
+    first = next((text for text, place in zip(texts, places, strict=True) if place), "")
+    after = _kept(images, places, lead=first not in titles)
     nodes: list[Node] = []
     paragraphs: list[str] = []
 
@@ -58,18 +63,18 @@ def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
     return nodes[:MAX_NODES]
 
 
-def _kept(images: list[tuple[int, Image]], places: list[Place | None]) -> dict[int, list[Image]]:
+def _kept(images: list[tuple[int, Image]], places: list[Place | None], lead: bool) -> dict[int, list[Image]]:
     """The images that stay, by the number of the line that they come after; -1 is before the first."""
     found = [(number, *place) for number, place in enumerate(places) if place]
     if not found:
         return {}
     starts = [start for _, start, _ in found]
     kept: dict[int, list[Image]] = {}
-    lead = None
+    above = None
     for offset, image in images:
         index = bisect_left(starts, offset) - 1  # the last line that begins before the image
         if index < 0:
-            lead = image if starts[0] - offset <= LEAD else None
+            above = image if lead and starts[0] - offset <= LEAD else None
             continue
         number, _, end = found[index]
         distances = [offset - end]
@@ -79,6 +84,6 @@ def _kept(images: list[tuple[int, Image]], places: list[Place | None]) -> dict[i
             continue
         if min(distances) <= NEAR:
             kept.setdefault(number, []).append(image)
-    if lead:
-        kept[found[0][0] - 1] = [lead]
+    if above:
+        kept[found[0][0] - 1] = [above]
     return kept

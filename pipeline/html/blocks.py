@@ -41,7 +41,6 @@ _IS_VOID = np.array([name in VOID for name in TAGS] + [False])
 _IS_INLINE = np.array([name in INLINE for name in TAGS] + [False])
 
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
-_ATTRIBUTES = re.compile(rb"<[^/ >][^ >]*+([^>]*+)>")
 
 # Two lookup tables of packed counts, 21 bits each: what one byte of text adds to its block's sums.
 _FIELD = 21
@@ -75,13 +74,16 @@ class Blocks:
     """
 
     html: bytes  # the page as serialised, every "<" and ">" of which delimits a tag
+    data: NDArray[np.uint8]  # the same as numbers, and eight spaces
+    text: NDArray[np.uint8]  # all of it that stands outside of tags
+    text_begin: Ints  # (B,) of each block's stretch of `text`
+    text_end: Ints  # (B,)
     starts: Ints  # (N,) of the tags, at "<"
     ends: Ints  # (N,) past ">"
     tag: Ints  # (N,) number in TAGS
     closing: NDArray[np.bool_]  # (N,)
     match: Ints  # (N,) the end tag of a start tag and the reverse; a void element's own
     parent: Ints  # (N,) the start tag of the element around; -1 where there is none
-    attributes: list[bytes]  # of the opening tags in their order
     opening: Ints  # the opening tags, void ones among them
     first: Ints  # (B,) the tag before the block
     last: Ints  # (B,) the tag after the block
@@ -151,8 +153,6 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
     packed2 = np.add.reduceat(_COUNT_B[text], bounds)
     capital = np.add.reduceat(opens & _UPPER[text], bounds, dtype=np.int64)
     chars = np.add.reduceat(_CHAR[text], bounds, dtype=np.int64)
-    final = np.append(opens, False)
-    del final
     chunk_words = np.stack([words, linked, bold, np.where(wordy, 1, 0)], 1)
     sums = np.add.reduceat(chunk_words, of_segment, axis=0)
     # The block's last character that is no space.
@@ -185,13 +185,16 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
     opening = np.flatnonzero(~closing)
     return Blocks(
         html,
+        data,
+        text,
+        bounds,
+        till,
         starts,
         ends,
         tag,
         closing,
         match,
         parent,
-        _ATTRIBUTES.findall(html),
         opening,
         first,
         last,
