@@ -41,9 +41,8 @@ def assert_clean(nodes: list[Node]) -> None:
     assert [node.position for node in nodes] == list(range(len(nodes)))
     for node in nodes:
         assert (node.text is None) != (node.image is None)
-        words = [node.text] if node.image is None else [value for value in astuple(node.image) if value is not None]
-        for value in words:
-            assert isinstance(value, str)
+        values = [node.text] if node.image is None else astuple(node.image)
+        for value in (value for value in values if isinstance(value, str)):
             assert "\0" not in value
             value.encode("utf-8")  # raises for a lone surrogate
         if node.image is None:

@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 # Without text that a reader sees as such; the serialisation does not escape the text of some of them.
 DROPPED = (
-    "head script style template svg iframe xmp noembed noframes plaintext textarea link option datalist object canvas"
+    "head script style template svg iframe xmp noembed noframes plaintext textarea link option datalist object canvas audio video"
 ).split()
 VOID = "area base br col embed hr img input keygen link meta param source track wbr".split()
 # Text runs through them; every other element begins and ends a block.
@@ -21,8 +21,8 @@ INLINE = (
     "sup time tt u var wbr nobr"
 ).split()
 NAMED = (
-    "h1 h2 h3 h4 h5 h6 p div ul ol li dl dt dd table thead tbody tfoot tr td th caption section article main aside nav header footer form "
-    "blockquote pre figure figcaption details summary label legend fieldset button select address body html center picture "
+    "h1 h2 h3 h4 h5 h6 p div ul ol li dl dt dd table thead tbody tfoot tr td th caption section article main aside nav header footer "
+    "form blockquote pre figure figcaption details summary label legend fieldset button select address body html center picture "
     "noscript video audio hgroup dialog menu amp-img"
 ).split()
 TAGS = list(dict.fromkeys([*NAMED, *INLINE, *VOID]))

@@ -51,7 +51,8 @@ def extract(html: str, url: str, method: str = "obelics") -> Page:
     if method not in METHODS:
         raise UserError(f"extraction method {method!r} is unknown: use one of {', '.join(METHODS)}")
     tree, base = parse(html, url)
-    return Page(METHODS[method](tree, base), _meta(tree))
+    meta = _meta(tree)  # a method may take elements from the tree
+    return Page(METHODS[method](tree, base), meta)
 
 
 def parse(html: str, url: str) -> tuple[LexborHTMLParser, str]:
@@ -75,7 +76,7 @@ def _meta(tree: LexborHTMLParser) -> list[tuple[str, str]]:
 
 
 @dataclass(slots=True)
-class _Figure:
+class Figure:
     """An open `<figure>`: its images that still want a caption, and the text of its `<figcaption>`."""
 
     images: list[Image] = field(default_factory=list)
@@ -91,11 +92,11 @@ class _Open:
     tag: str
     strength: int
     hides_text: bool
-    figure: _Figure | None
+    figure: Figure | None
 
 
 @dataclass(slots=True)
-class _Nodes:
+class Nodes:
     """The nodes so far, and the text that is being put together: `strength` indexes SEPARATORS with the strongest tag
     crossed since its last word, `breaks` counts the `<br>`s."""
 
@@ -152,9 +153,9 @@ def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
 def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
     """One walk of the DOM, without recursion, that emits as it goes: what OBELICS keeps, or `whole`, all that a page
     shows."""
-    nodes = _Nodes()
+    nodes = Nodes()
     opened: list[_Open] = []
-    figures: list[_Figure] = []
+    figures: list[Figure] = []
     sources: list[dict[str, str | None]] = []  # of the open <picture>
     captions = 0  # how many of the open elements are figcaptions
     node = tree.root
@@ -169,12 +170,12 @@ def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
         elif tag == "br":
             nodes.breaks += 1
         elif tag == "img":
-            _add_image(nodes, figures, node.attributes, base, sources, unscripted=False)
+            add_image(nodes, figures, node.attributes, base, sources, unscripted=False)
         elif tag == "source":
             sources.append(node.attributes)
         elif tag == "noscript":
             for element in node.css("img"):
-                _add_image(nodes, figures, element.attributes, base, (), unscripted=True)
+                add_image(nodes, figures, element.attributes, base, (), unscripted=True)
         elif not tag.startswith("-"):
             attributes = node.attributes
             classes = attributes.get("class") or ""
@@ -205,7 +206,7 @@ def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
                     dated = tag == "div" and "date" in classes and not whole
                     if tag in STYLE and opened:
                         dated = opened[-1].hides_text
-                    figure = _Figure() if tag == "figure" else None
+                    figure = Figure() if tag == "figure" else None
                     opened.append(_Open(node, tag, strength, dated, figure))
                     captions += tag == "figcaption"
                     if figure:
@@ -229,9 +230,9 @@ def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
     return nodes.done[:MAX_NODES]
 
 
-def _add_image(
-    nodes: _Nodes,
-    figures: list[_Figure],
+def add_image(
+    nodes: Nodes,
+    figures: list[Figure],
     attributes: dict[str, str | None],
     base: str,
     sources: Sequence[dict[str, str | None]],
@@ -258,7 +259,7 @@ def _add_image(
         figures[-1].images.append(image)
 
 
-def _caption(figures: list[_Figure]) -> None:
+def _caption(figures: list[Figure]) -> None:
     """Closes the innermost figure: its images get its caption, or wait for that of the figure around it."""
     figure = figures.pop()
     caption = " ".join(figure.caption)[:MAX_WORDS]
@@ -285,4 +286,14 @@ def _trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
     return trafilatura(tree, base)
 
 
-METHODS: dict[str, Callable[[LexborHTMLParser, str], list[Node]]] = {"obelics": obelics, "trafilatura": _trafilatura}
+def _main(tree: LexborHTMLParser, base: str) -> list[Node]:
+    from pipeline.html.main import main  # loads a model
+
+    return main(tree, base)
+
+
+METHODS: dict[str, Callable[[LexborHTMLParser, str], list[Node]]] = {
+    "main": _main,
+    "obelics": obelics,
+    "trafilatura": _trafilatura,
+}

@@ -108,7 +108,9 @@ def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table
     spoken = np.bincount(owner, lexicon.weights[lexicon.find(hashes), 2], total_blocks).astype(np.float32)
 
     summed = np.zeros((5, total_blocks + 1), np.float64)
-    np.cumsum(np.stack([words, linked, sentences, np.ones_like(words), words * (words > LONG)]), axis=1, out=summed[:, 1:])
+    np.cumsum(
+        np.stack([words, linked, sentences, np.ones_like(words), words * (words > LONG)]), axis=1, out=summed[:, 1:]
+    )
     total = summed[0, -1]
     before = np.searchsorted(blocks.first, np.arange(count + 1))
     images = np.zeros(count + 2)
@@ -120,7 +122,12 @@ def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table
     plain: list[NDArray[np.generic]] = []
     share = linked / words
     logged += [counts[:, column] for column in (0, 1, 3, 4, 5, 10, 12, 13)]
-    plain += [share, counts[:, 2] / words, np.minimum(counts[:, 4] / words, 30) / 5, np.minimum(counts[:, 11] / words, 1)]
+    plain += [
+        share,
+        counts[:, 2] / words,
+        np.minimum(counts[:, 4] / words, 30) / 5,
+        np.minimum(counts[:, 11] / words, 1),
+    ]
     plain += [np.minimum(counts[:, column] / words, 5) for column in (5, 6, 7, 8, 9, 10)]
     plain += [counts[:, 14] == value for value in range(1, 6)]
     plain += [counts[:, 15] == value for value in range(1, 5)]
@@ -166,7 +173,11 @@ def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table
         near = summed[:, high] - summed[:, low]
         after = summed[:2, high] - summed[:2, place]
         logged += [near[0] / (high - low), after[0] / (high - place)]
-        plain += [near[1] / np.maximum(near[0], 1), after[1] / np.maximum(after[0], 1), 10 * near[2] / np.maximum(near[0], 1)]
+        plain += [
+            near[1] / np.maximum(near[0], 1),
+            after[1] / np.maximum(after[0], 1),
+            10 * near[2] / np.maximum(near[0], 1),
+        ]
     alike = around.kind[chain[0]] * np.int64(31) + around.kind[chain[1]]
     _, group, of_group = np.unique(alike, return_inverse=True, return_counts=True)
     in_group = np.bincount(group, words)
@@ -182,7 +193,15 @@ def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table
     page = np.array(
         [
             *np.log1p(
-                [total, total_blocks, float(np.median(words)), len(h1), len(blocks.images), of_group.max(), counts[:, 10].sum()]
+                [
+                    total,
+                    total_blocks,
+                    float(np.median(words)),
+                    len(h1),
+                    len(blocks.images),
+                    of_group.max(),
+                    counts[:, 10].sum(),
+                ]
             ),
             summed[1, -1] / total,
             summed[4, -1] / total,

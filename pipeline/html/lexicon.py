@@ -68,7 +68,7 @@ def _powers(base: int, count: int) -> Hashes:
     return np.multiply.accumulate(powers)
 
 
-_KEPT = 1 << 16
+_KEPT = 1 << 18
 _UP, _DOWN = _powers(_BASE, _KEPT), _powers(_INVERSE, _KEPT)
 
 _LOWER = np.arange(256, dtype=np.uint8)
@@ -110,8 +110,8 @@ _ATTRIBUTES = (  # the first eight bytes of an attribute and its quote, how many
     (b' class="', 8, 0, PART),
     (b' id="', 5, 0, PART),
     (b' role="', 7, 0, ROLE),
-    (b' itempro', 8, 3, ROLE),
-    (b' hidden=', 8, 0, STYLE),
+    (b" itempro", 8, 3, ROLE),
+    (b" hidden=", 8, -7, STYLE),  # its own name stands for it
     (b' style="', 8, 0, STYLE),
 )
 
@@ -155,7 +155,9 @@ def attribute_words(blocks: Blocks) -> tuple[Ints, Hashes, Ints]:
     solid_begin, solid_end = _runs(_IS_SOLID[taken])
     value = np.repeat(np.arange(len(at)), length)
     of_part, of_whole = value[begin], value[solid_begin]
-    hashes = _hashes(lower, np.concatenate([begin, solid_begin, offset]), np.concatenate([end, solid_end, offset + length]))
+    hashes = _hashes(
+        lower, np.concatenate([begin, solid_begin, offset]), np.concatenate([end, solid_end, offset + length])
+    )
     part, whole, entire = np.split(hashes, [len(begin), len(begin) + len(solid_begin)])
     long = end - begin > 1
     tags = np.concatenate([owner[of_part][long], owner[of_whole]])
@@ -172,7 +174,9 @@ def text_words(blocks: Blocks) -> tuple[Ints, Hashes]:
     begin, length = blocks.text_begin[short], blocks.text_end[short] - blocks.text_begin[short] + 1
     offset = np.cumsum(length) - length
     padded = blocks.text
-    taken = _LOWER[padded[np.minimum(np.repeat(begin - offset, length) + np.arange(int(length.sum())), len(padded) - 1)]]
+    taken = _LOWER[
+        padded[np.minimum(np.repeat(begin - offset, length) + np.arange(int(length.sum())), len(padded) - 1)]
+    ]
     taken[offset + length - 1] = 32
     begins, ends = _runs(_IS_WORDY[taken])
     if not len(begins):

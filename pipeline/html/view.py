@@ -273,9 +273,9 @@ _HEAD = """<!doctype html>
 <title>What was kept and what was dropped</title>
 <style>
 :root { color-scheme: light dark; --ground: #fbfaf8; --card: #fff; --ink: #1d1f21; --soft: #6d7176; --line: #e3e0da;
-  --kept: #dcf2dd; --edge: #4a9d5b; --gone: #a3a6aa; --mark: #2b6cb0 }
+  --kept: #dcf2dd; --edge: #4a9d5b; --gone: #7f8388; --mark: #2b6cb0 }
 @media (prefers-color-scheme: dark) { :root { --ground: #16181a; --card: #1f2225; --ink: #e6e4df; --soft: #9aa0a6;
-  --line: #33373b; --kept: #1f3d28; --edge: #5fb573; --gone: #70757a; --mark: #7fb2e5 } }
+  --line: #33373b; --kept: #1f3d28; --edge: #5fb573; --gone: #858a90; --mark: #7fb2e5 } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
 main { max-width: 1400px; margin: 0 auto; padding: 1.5rem clamp(.75rem, 3vw, 2.5rem) 4rem }
@@ -308,12 +308,13 @@ figure img { max-width: 160px; max-height: 120px; border-radius: 4px }
 figure.dropped img { filter: grayscale(1); opacity: .45; max-width: 80px; max-height: 60px }
 figure i { flex: none; width: 3.6rem; height: 2.7rem; border-radius: 4px; border: 1px solid currentcolor; opacity: .55;
   font: .7rem/2.7rem system-ui; text-align: center }
-figcaption { min-width: 0; font-size: .8rem; line-height: 1.4 }
+figcaption { flex: 1 1 9rem; min-width: 0; font-size: .8rem; line-height: 1.4 }
 figcaption span { display: block; color: var(--soft) }
 figcaption span b { font-weight: 600 }
 .dropped figcaption span { color: inherit }
 figure.dropped code { text-decoration: line-through }
 @media (max-width: 760px) { .row { grid-template-columns: minmax(0, 1fr) } .row > div + div { border-left: 0 }
+  figure { flex-wrap: wrap }
   .names, .gone .nodes, .nodes:empty { display: none }
   .nodes { background: color-mix(in srgb, var(--mark) 7%, transparent) } }
 </style></head><body><main>

@@ -1,0 +1,165 @@
+"""The tree of a page in; its main content, texts and images in DOM order, out."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from selectolax.lexbor import LexborHTMLParser
+
+from pipeline.document import END_OF_DOCUMENT, Node
+from pipeline.html.blocks import TAG, UNKNOWN, Blocks, Floats, Ints, blocks
+from pipeline.html.choose import chosen
+from pipeline.html.extract import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_image
+from pipeline.html.features import Elements, elements, table
+from pipeline.html.lexicon import Lexicon
+from pipeline.html.network import Network, load, probabilities
+from pipeline.html.pictures import attributes_of, kept_images
+
+MODEL = Path(__file__).parent / "data" / "main.npz"
+MAX_CAPTION = 4 * MAX_WORDS  # bytes of a <figcaption> that are read
+MAX_SOURCES = 20
+NEAR = 3  # blocks between kept text and a link to the rest of a document
+
+_BREAK = re.compile(rb"<br[^>]*+>")
+_MARKUP = re.compile(rb"<[^>]*+>")
+
+# What a tag between two blocks puts between their texts, as an index of SEPARATORS: a space between the cells of a row, an
+# empty line around what BLANK_LINE names, else a line's end.
+_STRENGTH = np.full(UNKNOWN + 1, 2, np.int8)
+for _name, _number in TAG.items():
+    _STRENGTH[_number] = 3 if _name in BLANK_LINE else 1 if _name in ("td", "th") else 2
+
+
+@dataclass(slots=True)
+class Judged:
+    """A page's blocks and elements, the probability of each block that it is main content, and which are kept."""
+
+    blocks: Blocks
+    elements: Elements
+    probability: Floats  # (B,)
+    kept: NDArray[np.bool_]  # (B,)
+
+
+@cache
+def model() -> tuple[Network, Lexicon]:
+    return load(MODEL)
+
+
+def judged(tree: LexborHTMLParser, url: str) -> Judged | None:
+    """None where the page has no text. Takes elements without text from the tree."""
+    found = blocks(tree)
+    if found is None:
+        return None
+    network, lexicon = model()
+    around = elements(found, lexicon)
+    probability = probabilities(network, table(found, around, lexicon, url))
+    return Judged(found, around, probability, chosen(probability, found))
+
+
+def main(tree: LexborHTMLParser, base: str) -> list[Node]:
+    """The blocks that a network takes for main content, and the images that belong to them. A link "read more" after kept
+    text ends a document, as in OBELICS. Takes elements without text from the tree."""
+    page = judged(tree, base)
+    if page is None:
+        return []
+    b = page.blocks
+    images = kept_images(b, page.elements, page.probability, page.kept)
+    more = _more_links(b)
+    texts = np.flatnonzero(page.kept | _ends(b, page.kept, more))
+    strength = _STRENGTH[b.tag]
+    place = np.concatenate([b.first[texts], images])
+    nodes = Nodes()
+    since = 0
+    for item in np.argsort(place, kind="stable").tolist():
+        if len(nodes.done) >= MAX_NODES:
+            break
+        at = int(place[item])
+        nodes.cross(int(strength[since : at + 1].max(initial=0)))
+        if item < len(texts):
+            since = int(b.last[texts[item]])
+            _add_text(nodes, b, at, since, more)
+        else:
+            _add_image(nodes, b, at, base)
+            since = at
+    nodes.flush()
+    return nodes.done[:MAX_NODES]
+
+
+def _add_text(nodes: Nodes, blocks: Blocks, first: int, last: int, more: Ints) -> None:
+    begin, end = int(blocks.ends[first]), int(blocks.starts[last])
+    for link in more[(blocks.starts[more] < end) & (blocks.ends[blocks.match[more]] > begin)].tolist():
+        _add_lines(nodes, blocks.html[begin : max(int(blocks.starts[link]), begin)])
+        nodes.cross(3)
+        nodes.text(END_OF_DOCUMENT)
+        nodes.cross(3)
+        begin = int(blocks.ends[blocks.match[link]])
+    _add_lines(nodes, blocks.html[begin:end])
+
+
+def _add_lines(nodes: Nodes, html: bytes) -> None:
+    for number, line in enumerate(_BREAK.split(html) if b"<br" in html else (html,)):
+        nodes.breaks += number > 0
+        nodes.text(unescape(_MARKUP.sub(b"", line).decode("utf-8", "replace")))
+
+
+def _add_image(nodes: Nodes, blocks: Blocks, tag: int, base: str) -> None:
+    parent = int(blocks.parent[tag])
+    sources: list[dict[str, str | None]] = []
+    if parent >= 0 and blocks.tag[parent] == TAG["picture"]:
+        within = np.arange(parent, min(int(blocks.match[parent]), parent + 2 * MAX_SOURCES))
+        sources = [attributes_of(blocks, int(at)) for at in within[blocks.tag[within] == TAG["source"]]]
+    unscripted, figure = False, -1
+    for _ in range(20):
+        if parent < 0:
+            break
+        unscripted |= bool(blocks.tag[parent] == TAG["noscript"])
+        if figure < 0 and blocks.tag[parent] == TAG["figure"]:
+            figure = parent
+        parent = int(blocks.parent[parent])
+    add_image(nodes, [], attributes_of(blocks, tag), base, sources, unscripted)
+    image = nodes.done[-1].image if nodes.done else None
+    if image is not None and figure >= 0 and not image.caption:
+        image.caption = _caption(blocks, figure)
+
+
+def _caption(blocks: Blocks, figure: int) -> str:
+    """The text of the first caption in a figure."""
+    within = np.arange(figure, int(blocks.match[figure]))
+    captions = within[(blocks.tag[within] == TAG["figcaption"]) & ~blocks.closing[within]]
+    if not len(captions):
+        return ""
+    begin, end = int(blocks.ends[captions[0]]), int(blocks.starts[blocks.match[captions[0]]])
+    text = _MARKUP.sub(b" ", blocks.html[begin : min(end, begin + MAX_CAPTION)])
+    return " ".join(unescape(text.decode("utf-8", "replace")).split())[:MAX_WORDS]
+
+
+def _more_links(blocks: Blocks) -> Ints:
+    """The tags of the class "more-link", with which weblogs cut a text short."""
+    found: list[int] = []
+    at = blocks.html.find(b"more-link")
+    while at >= 0:
+        tag = int(np.searchsorted(blocks.starts, at)) - 1
+        inside = tag >= 0 and at < blocks.ends[tag] and not blocks.closing[tag] and blocks.match[tag] != tag
+        further = inside and (not found or tag > blocks.match[found[-1]])
+        if further and "more-link" in (attributes_of(blocks, tag).get("class") or "").split():
+            found.append(tag)
+        at = blocks.html.find(b"more-link", at + 1)
+    return np.array(found, np.int64)
+
+
+def _ends(blocks: Blocks, kept: NDArray[np.bool_], more: Ints) -> NDArray[np.bool_]:
+    """The blocks that are links to the rest of a document whose beginning is kept."""
+    ends = np.zeros(len(kept), bool)
+    for link in more.tolist():
+        block = int(np.searchsorted(blocks.last, link, side="right"))
+        if (
+            block < len(kept)
+            and blocks.first[block] <= blocks.match[link]
+            and kept[max(block - NEAR, 0) : block + 1].any()
+        ):
+            ends[block] = True
+    return ends

@@ -1,0 +1,73 @@
+"""The features of a page's blocks in; the probability that each is main content out."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.html.blocks import Floats
+from pipeline.html.features import Table
+from pipeline.html.lexicon import Hashes, Lexicon, lexicon
+
+CLIP = 5.0  # standard deviations
+DILATIONS = (1, 4)  # of the two convolutions over neighbouring blocks
+WIDTH = 5  # blocks that each looks at
+
+
+@dataclass(slots=True)
+class Network:
+    """H hidden units a block. The inputs are standardised by the means and scales of the pages learned from."""
+
+    mean: Floats  # (F,)
+    scale: Floats
+    page_mean: Floats  # (P,)
+    page_scale: Floats
+    rows: Floats  # (F, H)
+    page: Floats  # (P, H)
+    forms: Floats  # (3, tags, H)
+    bias: Floats  # (H,)
+    pool: Floats  # (2 H, H)
+    pool_bias: Floats
+    near: Floats  # (convolutions, WIDTH, H, H)
+    near_bias: Floats  # (convolutions, H)
+    last: Floats  # (H, H)
+    last_bias: Floats
+    out: Floats  # (H,)
+    out_bias: Floats  # (1,)
+
+
+def probabilities(network: Network, table: Table) -> Floats:
+    """(B,)"""
+    hidden = np.clip((table.rows - network.mean) * network.scale, -CLIP, CLIP) @ network.rows
+    page = np.clip((table.page - network.page_mean) * network.page_scale, -CLIP, CLIP)
+    hidden += page @ network.page + network.bias
+    for level in range(3):
+        hidden += network.forms[level][table.forms[level]]
+    np.maximum(hidden, 0, out=hidden)
+    pooled = np.concatenate([hidden.mean(0), hidden.max(0)]) @ network.pool + network.pool_bias
+    hidden += np.maximum(pooled, 0)
+    count, units = hidden.shape
+    for number, dilation in enumerate(DILATIONS):
+        reach = dilation * (WIDTH // 2)
+        padded = np.zeros((count + 2 * reach, units), np.float32)
+        padded[reach : reach + count] = hidden
+        near = np.concatenate([padded[step * dilation : step * dilation + count] for step in range(WIDTH)], axis=1)
+        seen = near @ network.near[number].reshape(WIDTH * units, units) + network.near_bias[number]
+        hidden += np.maximum(seen, 0)
+    hidden += np.maximum(hidden @ network.last + network.last_bias, 0)
+    score = hidden @ network.out + network.out_bias
+    probability: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
+    return probability
+
+
+def save(path: Path, network: Network, hashes: Hashes, weights: Floats) -> None:
+    """Half precision is enough for weights, and halves the file."""
+    arrays = {name.name: getattr(network, name.name) for name in fields(Network)}
+    halves = {name: array.astype(np.float16) if array.size > 1000 else array for name, array in arrays.items()}
+    np.savez_compressed(path, hashes=hashes, weights=weights.astype(np.float16), **halves)
+
+
+def load(path: Path) -> tuple[Network, Lexicon]:
+    with np.load(path) as file:
+        arrays = {name.name: file[name.name].astype(np.float32) for name in fields(Network)}
+        return Network(**arrays), lexicon(file["hashes"], file["weights"].astype(np.float32))

@@ -1,0 +1,212 @@
+"""Main content with its images: what is kept, in which order, and that the parts agree with plain ways to compute them."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from selectolax.lexbor import LexborHTMLParser
+
+from pipeline.document import END_OF_DOCUMENT, Node
+from pipeline.html.blocks import TAG, TAGS, blocks
+from pipeline.html.choose import chosen, once
+from pipeline.html.extract import extract
+from pipeline.html.features import elements, table
+from pipeline.html.lexicon import PART, ROLE, attribute_words, hash_of, text_words
+from pipeline.html.main import MODEL, judged, model
+from pipeline.html.network import probabilities
+from pipeline.html.pictures import no_content
+
+URL = "https://example.org/blog/2024/foxes"
+SENTENCE = "The red fox crossed the frozen river before dawn, and nobody on the farm heard it pass by the old barn. "
+PAGE = f"""<html><head><title>Foxes</title><meta name="robots" content="noai"></head><body>
+<nav class="menu"><ul><li><a href="/">Home</a></li><li><a href="/a">About us</a></li><li><a href="/c">Contact</a></li></ul></nav>
+<article class="post entry-content"><h1>Foxes in winter</h1>
+<p>{SENTENCE * 3}</p>
+<figure><img src="/fox.jpg" alt="A fox" width="800" height="600"><figcaption>A fox in <b>snow</b></figcaption></figure>
+<p>{SENTENCE * 2}First line<br>second line.</p>
+<p>{SENTENCE * 3}It ends here.</p>
+</article>
+<footer class="site-footer"><a href="/p">Privacy policy</a> <a href="/t">Terms of use</a> Copyright 2024
+<img src="/logo.png" alt="logo"></footer></body></html>"""
+
+
+def texts(nodes: list[Node]) -> str:
+    return "\n\n".join(node.text for node in nodes if node.text is not None)
+
+
+def test_text_and_image_of_an_article_come_in_dom_order_without_menu_and_footer() -> None:
+    nodes = extract(PAGE, URL, "main").nodes
+    assert [node.image is not None for node in nodes] == [False, True, False]
+    assert [node.position for node in nodes] == [0, 1, 2]
+    assert "Home" not in texts(nodes)
+    assert "Privacy" not in texts(nodes)
+    assert texts(nodes).endswith("It ends here.")
+
+
+def test_an_image_carries_what_its_markup_says() -> None:
+    (image,) = [node.image for node in extract(PAGE, URL, "main").nodes if node.image is not None]
+    assert (image.url, image.src, image.alt) == ("https://example.org/fox.jpg", "/fox.jpg", "A fox")
+    assert image.caption == "A fox in snow"
+    assert (image.rendered_width, image.rendered_height, image.filename) == ("800", "600", "fox")
+
+
+def test_paragraphs_are_separated_by_blank_lines_and_a_br_breaks_a_line() -> None:
+    text = texts(extract(PAGE, URL, "main").nodes)
+    assert "First line\nsecond line.\n\nThe red fox" in text
+
+
+def test_a_link_to_the_rest_ends_a_document() -> None:
+    page = PAGE.replace("It ends here.", 'And so <a class="more-link x" href="/rest">Read on</a>')
+    text = texts(extract(page, URL, "main").nodes)
+    assert text.endswith(f"And so\n\n{END_OF_DOCUMENT}")
+    assert "Read on" not in text
+
+
+def test_a_text_that_a_page_says_twice_is_kept_once() -> None:
+    page = PAGE.replace(
+        "</article>", "<p>Only this one sentence is here two times, word by word.</p>" * 2 + "</article>"
+    )
+    assert texts(extract(page, URL, "main").nodes).count("Only this one sentence") == 1
+
+
+def test_the_signals_of_a_page_survive_its_extraction() -> None:
+    assert extract(PAGE, URL, "main").meta == [("robots", "noai")]
+
+
+@pytest.mark.parametrize(
+    "page", ["", "<", "<html>", "<p>", "<img src=a.jpg>", "<!-- x", "<plaintext><p>a", "\0", "<a b<c>d"]
+)
+def test_pages_without_content_give_no_error(page: str) -> None:
+    assert isinstance(extract(page, URL, "main").nodes, list)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "dropped"),
+    [
+        ({"src": "/a.jpg"}, False),
+        ({"src": "/a.jpg", "width": "1", "height": "1"}, True),
+        ({"src": "/a.jpg", "width": "16px"}, True),
+        ({"src": "/a.jpg", "width": "100%"}, False),
+        ({"src": "/a.jpg", "class": "avatar photo"}, True),
+        ({"src": "/img/icon-mail.png"}, True),
+        ({"src": "/silicon-valley.png"}, False),
+        ({"src": "https://facebook.com/tr?id=1"}, True),
+        ({"src": "/catalogosaurus.jpg"}, False),
+    ],
+)
+def test_markup_tells_icons_and_counters_from_pictures(attributes: dict[str, str | None], dropped: bool) -> None:
+    assert no_content(attributes) is dropped
+
+
+def test_every_tag_finds_its_partner_and_its_parent() -> None:
+    tree = LexborHTMLParser(
+        "<div id=a><p>x <b>y</b></p><img src=q><ul><li>1<li>2</ul></div><custom-element>z</custom-element>"
+    )
+    found = blocks(tree)
+    assert found is not None
+    names = [TAGS[number] if number < len(TAGS) else "?" for number in found.tag]
+    for at, other in enumerate(found.match.tolist()):
+        assert found.match[other] == at
+        assert found.tag[other] == found.tag[at]
+        assert (other == at) == (names[at] == "img")
+    assert [names[found.parent[at]] for at in range(len(names)) if names[at] == "li" and not found.closing[at]] == [
+        "ul",
+        "ul",
+    ]
+    assert TAG["p"] == found.tag[found.element[0]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("ab <>/\"'=&;pdivl!-\n", max_size=200))
+def test_blocks_hold_the_words_that_the_parser_sees(markup: str) -> None:
+    tree = LexborHTMLParser(f"<body>{markup}")
+    found = blocks(tree)
+    tree.strip_tags(["head"])
+    expected = re.findall(r"\w", tree.text(deep=True))
+    if found is None:
+        assert not expected
+        return
+    shown = b"".join(
+        re.sub(rb"<[^>]*>", b"", found.html[begin:end])
+        for begin, end in zip(found.ends[found.first].tolist(), found.starts[found.last].tolist(), strict=True)
+    )
+    text = shown.replace(b"&amp;", b"").replace(b"&lt;", b"").replace(b"&gt;", b"").replace(b"&nbsp;", b"").decode()
+    assert re.findall(r"\w", text) == expected
+
+
+def test_hashes_of_words_are_those_of_their_letters_wherever_they_stand() -> None:
+    page = '<p class="entryBody big_post" role="main">Hello You</p> class="liar" <p>you <b>hello</b></p>'
+    found = blocks(LexborHTMLParser(page))
+    assert found is not None
+    _, words, _ = attribute_words(found)
+    for word in ("entry", "body", "big", "post"):
+        assert hash_of(word, PART) in words.tolist()
+    assert hash_of("main", ROLE) in words.tolist()
+    assert hash_of("liar", PART) not in words.tolist()
+    owner, spoken = text_words(found)
+    first, second = (set(spoken[owner == at].tolist()) for at in (0, len(found.first) - 1))
+    assert len(first & second) == 2  # the two words; not their order
+
+
+def test_bits_gather_all_elements_around() -> None:
+    inner = "<section><div><div><div><div><p>text here</p></div></div></div></div></section>"
+    found = blocks(LexborHTMLParser(f"<nav><article>{inner}</article></nav><p>outside</p>"))
+    assert found is not None
+    lexicon = model()[1]
+    features = table(found, elements(found, lexicon), lexicon, URL)
+    assert features.rows.shape[0] == len(found.first) == 2
+    assert np.isfinite(features.rows).all()
+    around = elements(found, lexicon)
+    assert around.depth[found.element[0]] - around.depth[found.element[1]] == 7
+
+
+def test_the_choice_has_the_greatest_expected_f1() -> None:
+    found = blocks(LexborHTMLParser("".join(f"<p>{'word ' * n}{n}</p>" for n in (3, 9, 1, 14, 6))))
+    assert found is not None
+    chance = np.array([0.9, 0.4, 0.2, 0.7, 0.05], np.float32)
+    words = found.counts[:, 0]
+
+    def expected(kept: NDArray[np.bool_]) -> float:
+        return float(2 * (chance * words)[kept].sum() / (words[kept].sum() + (chance * words).sum()))
+
+    best = max(expected(chance >= threshold) for threshold in chance)
+    assert expected(chosen(chance, found)) == pytest.approx(best)
+
+
+def test_once_leaves_the_likeliest_of_equal_texts() -> None:
+    found = blocks(LexborHTMLParser("<p>one two three four five six</p>" * 3 + "<p>no</p><p>no</p>"))
+    assert found is not None
+    assert once(np.array([0.1, 0.8, 0.3, 0.5, 0.5], np.float32), found).tolist() == pytest.approx([0, 0.8, 0, 0.5, 0.5])
+
+
+def test_the_model_is_small_and_says_where_it_is_from() -> None:
+    assert MODEL.stat().st_size < 2 << 20
+    assert "CC-BY-4.0" in (MODEL.parent / "README.md").read_text()
+
+
+def test_probabilities_are_the_same_each_time() -> None:
+    network, lexicon = model()
+    pages = [judged(LexborHTMLParser(PAGE), URL) for _ in range(2)]
+    assert pages[0] is not None
+    assert pages[1] is not None
+    assert (pages[0].probability == pages[1].probability).all()
+    found = pages[0].blocks
+    again = probabilities(network, table(found, elements(found, lexicon), lexicon, URL))
+    assert (again == pages[0].probability).all()
+
+
+@pytest.mark.material
+def test_images_of_reviewed_pages_are_found(material: Path) -> None:
+    from tests.benchmarks.extraction import image_counts
+
+    with gzip.open(material / "pages/image_gold.jsonl.gz", "rt", encoding="utf-8") as file:
+        pages = [json.loads(line) for line in file]
+    right, wanted, found = (sum(column) for column in zip(*image_counts("main", pages), strict=True))
+    assert right / wanted >= 0.9
+    assert right / found >= 0.7
