@@ -4,16 +4,11 @@ import logging
 from bisect import bisect_left
 
 from selectolax.lexbor import LexborHTMLParser
+from trafilatura import extract as _trafilatura
 
 from pipeline.document import Image, Node
-from pipeline.errors import UserError
 from pipeline.html.align import Place, align, bare
 from pipeline.html.extract import MAX_NODES, walk
-
-try:
-    from trafilatura import extract as _trafilatura
-except ImportError:
-    raise UserError("extract.method is trafilatura, which is not installed: pip install trafilatura") from None
 
 # Distances are letters and digits of the page's text.
 NEAR = 200  # of dropped text between an image and the nearest kept line; as far off it is another part's

@@ -281,7 +281,7 @@ def _length(value: str | None) -> str:
 
 
 def _trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
-    from pipeline.html.aligned import trafilatura  # heavy, and an extra of the installation
+    from pipeline.html.aligned import trafilatura  # heavy
 
     return trafilatura(tree, base)
 
