@@ -23,7 +23,7 @@ class Page(Protocol):
 
 def blocked_hosts(document: Page, *, files: list[str]) -> Verdict:
     """Drops a document whose host, or a domain above it, is listed: "spam.example" blocks "www.spam.example" too."""
-    listed = _entries(tuple(files))
+    listed = _hosts(tuple(files))
     labels = _host(document.url).split(".")
     domains = (".".join(labels[start:]) for start in range(len(labels)))
     found = next((domain for domain in domains if domain in listed), None)
@@ -52,6 +52,11 @@ def _host(url: str) -> str:
 def _bare(url: str) -> str:
     bare = url.lower().partition("#")[0]
     return (bare.partition("://")[2] or bare).rstrip("/")
+
+
+@cache
+def _hosts(files: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(entry.strip(".") for entry in _entries(files))
 
 
 @cache

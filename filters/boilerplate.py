@@ -1,8 +1,6 @@
 """A paragraph in, kept or dropped for the words of web chrome in it: links to share, to log in, to accept cookies."""
 
-from functools import cache
-
-from filters.text import Text, listed_words, share
+from filters.text import Text, share
 from filters.verdict import Verdict
 
 
@@ -11,10 +9,5 @@ def web_chrome_words(text: Text, *, max: float) -> Verdict:
 
     OBELICS's final processing dropped a paragraph from 0.12 on.
     """
-    value = share(text.words, _web_chrome())
+    value = share(text.listed.web_chrome, text)
     return Verdict(value < max, value, f"below {max:g}")
-
-
-@cache
-def _web_chrome() -> frozenset[str]:
-    return frozenset(word for line in listed_words("web_chrome_words.en.txt") for word in line.split())

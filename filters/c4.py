@@ -8,8 +8,9 @@ import re
 from functools import cache
 
 from filters.gopher import lines
-from filters.text import Text, listed_words
+from filters.text import Text
 from filters.verdict import Verdict, within
+from filters.words import flagged_words
 
 TERMINAL = (".", "!", "?", '"', "”")
 ELLIPSES = ("...", "…")
@@ -87,6 +88,6 @@ def _least(numbers: list[int]) -> int:
 def _bad_words() -> dict[str, list[tuple[str, ...]]]:
     """The entries as words, by their first; an entry without letters or digits is left out."""
     by_first: dict[str, list[tuple[str, ...]]] = {}
-    for entry in sorted({tuple(TOKEN.findall(line)) for line in listed_words("flagged_words.en.txt")} - {()}):
+    for entry in sorted({tuple(TOKEN.findall(line)) for line in flagged_words()} - {()}):
         by_first.setdefault(entry[0], []).append(entry)
     return by_first

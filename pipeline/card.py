@@ -29,8 +29,9 @@ configuration `{name}`: {documents:,} documents with {images:,} images and {word
 
 `images` and `texts` are parallel lists; at each place exactly one of both is not null. `metadata` is a JSON list parallel
 to them (for an image its page, its address as written and resolved, file name, alternative text, stated and original size,
-format). `general_metadata` is JSON with the page's `url` and the place of its WARC record. `crawl_date`, `language` and
-`language_score` follow.{forms}
+format). `general_metadata` is JSON with the page's `url` and the place of its WARC record. `crawl_date`,
+`language`, `language_score` and `perplexity` follow, and `image_scores`, a JSON list parallel to `images` with the hashes of
+each image and what models say of it.{forms}
 
 ```python
 from datasets import load_dataset

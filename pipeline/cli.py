@@ -142,7 +142,9 @@ def _explain(arguments: argparse.Namespace) -> int:
     folder = Path(config.load(arguments.config, arguments.set).output)
     if (arguments.url is None) == (arguments.rule is None):
         raise UserError("explain: name a page's URL, or --rule NAME")
-    lines = explain(folder, arguments.url) if arguments.url else sample_of_rule(folder, arguments.rule, arguments.sample)
+    lines = (
+        explain(folder, arguments.url) if arguments.url else sample_of_rule(folder, arguments.rule, arguments.sample)
+    )
     for line in lines:
         print(line)
     return 0

@@ -88,9 +88,10 @@ class ScoreRules(RuleSet):
     document: Annotated[Rules, AfterValidator(_rules_of("scored document"))] = {}
 
 
-class ImageRules(ScoreRules):
+class ImageRules(RuleSet):
     """Rules once images were seen and scored."""
 
+    document: Annotated[Rules, AfterValidator(_rules_of("seen document"))] = {}
     image: Annotated[Rules, AfterValidator(_rules_of("seen image"))] = {}
 
 
@@ -161,6 +162,60 @@ class Download(Section):
     allowed_networks: list[Annotated[str, AfterValidator(_network)]] = []  # private ones that may be asked: 10.1.0.0/16
 
 
+class NsfwModel(Section):
+    """The classifier of nsfwjs that comes along, or an ONNX file with its labels, or a transformers checkpoint."""
+
+    model: str | None = None
+    labels: tuple[str, ...] | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        if self.model is not None or self.device != "cpu":
+            from pipeline.models.nsfw import Nsfw
+
+            Nsfw.ready(self.model, self.device, self.labels)
+        return self
+
+
+class ClipModel(Section):
+    """A CLIP checkpoint, a folder or a name on the hub: how alike an image is to the text beside it."""
+
+    checkpoint: str
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        from pipeline.models.clip import Clip
+
+        Clip.ready(self.checkpoint, self.device)
+        return self
+
+
+class AestheticModel(Section):
+    """A linear head on the embeddings of a CLIP checkpoint."""
+
+    checkpoint: str
+    head: str
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        from pipeline.models.clip import Aesthetic
+
+        Aesthetic.ready(self.checkpoint, self.head, self.device)
+        return self
+
+
+class ImageScores(Section):
+    """What is asked about an image when it is decoded. The answers are columns; thresholds on them are `image_rules`."""
+
+    hashes: bool = True  # phash and PDQ
+    nsfw: NsfwModel | None = None
+    clip: ClipModel | None = None
+    aesthetic: AestheticModel | None = None
+
+
 class Images(Section):
     """Where images come from, and what is read at most."""
 
@@ -169,6 +224,7 @@ class Images(Section):
     max_pixels: int = Field(default=100_000_000, gt=0)
     seconds: float = Field(default=10, gt=0)
     download: Download = Download()
+    scores: ImageScores = ImageScores()
 
 
 class Export(Section):
@@ -182,7 +238,14 @@ class Export(Section):
     title: str = "An interleaved image-text corpus"
 
 
-_SCORED = {"language": "scores.language", "perplexity": "scores.perplexity"}  # rules, and the score each needs
+# Rules, and the score that each needs.
+_SCORED = {
+    "language": "scores.language",
+    "perplexity": "scores.perplexity",
+    **dict.fromkeys(("nsfw", "nsfw_label", "nsfw_image"), "images.scores.nsfw"),
+    "clip_similarity": "images.scores.clip",
+    "aesthetic": "images.scores.aesthetic",
+}
 
 
 class Config(Section):
@@ -204,10 +267,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _scores_are_made(self) -> Self:
-        for section in (self.score_rules, self.image_rules):
-            for rule in section.document:
-                if rule in _SCORED and not getattr(self.scores, rule):
-                    raise ValueError(f"the rule {rule} needs its score: set {_SCORED[rule]}")
+        for rule in (*self.score_rules.document, *self.image_rules.document, *self.image_rules.image):
+            made: Any = self
+            for part in _SCORED.get(rule, "name").split("."):
+                made = getattr(made, part)
+            if not made:
+                raise ValueError(f"the rule {rule} needs its score: set {_SCORED[rule]}")
         return self
 
 

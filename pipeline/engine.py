@@ -44,6 +44,9 @@ class LocalEngine:
         self.memory = settings.memory
         self.spill = Path(settings.spill) if settings.spill else spill
         self._pool: ProcessPoolExecutor | None = None
+        # Workers share the cores among themselves already; numpy's own threads would only get into their way.
+        for library in ("OMP", "OPENBLAS", "MKL"):
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
     def __enter__(self) -> Self:
         return self

@@ -91,6 +91,8 @@ def schema(form: str) -> Any:
             "crawl_date": Value("timestamp[s, tz=UTC]"),
             "language": Value("string"),
             "language_score": Value("float32"),
+            "perplexity": Value("float32"),
+            "image_scores": Value("string"),
         }
     )
     return features.arrow_schema
@@ -121,6 +123,8 @@ def to_published(document: Document, pixels: dict[int, bytes] | None) -> dict[st
         "crawl_date": document.crawl_date,
         "language": document.language,
         "language_score": document.language_score,
+        "perplexity": document.scores.get("perplexity"),
+        "image_scores": json.dumps([node.image and _image_scores(node.image) for node in document.nodes]),
     }
 
 
@@ -137,6 +141,10 @@ def _image_metadata(document_url: str, image: Image) -> dict[str, Any]:
         "original_height": image.height,
         "format": image.format,
     }
+
+
+def _image_scores(image: Image) -> dict[str, Any]:
+    return {"sha256": image.sha256, "phash": image.phash, "pdq": image.pdq, **image.scores}
 
 
 def _rounded(pixels: float | None) -> int | None:

@@ -19,8 +19,8 @@ SIDE = 256
 PDQ_QUALITY = 50
 
 
-def hashes(picture: Pillow.Image) -> tuple[str, str | None]:
-    """phash (16 hexadecimal digits) and PDQ (64, or None) of a picture, which is shrunk once for both."""
+def hashes(picture: Pillow.Image) -> tuple[str | None, str | None]:
+    """phash (16 hexadecimal digits) and PDQ (64) of a picture, which is shrunk once for both; None where it has none."""
     grey = picture.convert("L")
     factors = max(grey.width // SIDE, 1), max(grey.height // SIDE, 1)
     if factors != (1, 1):
@@ -28,11 +28,15 @@ def hashes(picture: Pillow.Image) -> tuple[str, str | None]:
     return phash(grey), pdq(grey)
 
 
-def phash(picture: Pillow.Image) -> str:
-    """The DCT hash of the package imagehash: which of the 8 x 8 lowest frequencies of 32 x 32 pixels pass the median."""
+def phash(picture: Pillow.Image) -> str | None:
+    """The DCT hash of the package imagehash: which of the 8 x 8 lowest frequencies of 32 x 32 pixels pass the median.
+
+    None for a picture of one colour: all of those would be one image.
+    """
     pixels = np.asarray(picture.convert("L").resize((32, 32), Pillow.Resampling.LANCZOS), np.float64)
-    # Frequencies that are nothing but rounding would make random bits of a plain picture.
-    low = np.round(_cosines(32, range(8)) @ pixels @ _cosines(32, range(8)).T, 6)
+    low = _frequencies(pixels, range(8))
+    if np.count_nonzero(low) <= 1:
+        return None
     return np.packbits(low > np.median(low)).tobytes().hex()
 
 
@@ -45,13 +49,19 @@ def pdq(picture: Pillow.Image) -> str | None:
     if min(picture.size) < 5:  # PDQ's MIN_HASHABLE_DIM
         return None
     grey = np.asarray(picture.convert("L"), np.float64)
-    rows, columns = grey.shape
-    small = _blur_and_pick(rows) @ grey @ _blur_and_pick(columns).T
+    small = _blurred(_blurred(grey).T).T
     if _quality(small) < PDQ_QUALITY:
         return None
-    frequencies = _cosines(64, range(1, 17)) @ small @ _cosines(64, range(1, 17)).T
+    frequencies = _frequencies(small, range(1, 17))
     median = np.sort(frequencies, axis=None)[127]  # the lower of the two in the middle, as in `torben.cpp`
     return np.packbits((frequencies > median).ravel()[::-1]).tobytes().hex()
+
+
+def _frequencies(square: Matrix, wanted: range) -> Matrix:
+    """The DCT-II of a square of samples, its rows and columns `wanted`, unnormalised."""
+    cosines = _cosines(len(square), wanted)
+    # What is nothing but rounding, in a plain picture, would be random bits.
+    return np.round(cosines @ square @ cosines.T, 6)
 
 
 @lru_cache(maxsize=8)
@@ -61,20 +71,29 @@ def _cosines(size: int, frequencies: range) -> Matrix:
     return np.cos(angles)
 
 
-@lru_cache(maxsize=64)
-def _blur_and_pick(size: int) -> Matrix:
-    """64 x `size`: PDQ's two passes of a box filter over `size` pixels, of which 64 are then picked."""
+def _blurred(grey: Matrix) -> Matrix:
+    """64 rows for those of `grey`, after PDQ's two passes of a box filter."""
+    places, weights = _windows(len(grey))
+    # Not a product of matrices, which would ask all cores for what one does in no time.
+    blurred: Matrix = (grey[places] * weights[:, :, None]).sum(1)
+    return blurred
+
+
+@lru_cache(maxsize=512)
+def _windows(size: int) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], Matrix]:
+    """For each of 64 rows, which of `size` rows it is made of, and their weights: both 64 x the widest window."""
+    if size == 64:
+        return np.arange(64)[:, None], np.ones((64, 1))
     window = (size + 127) // 128
     half = (window + 2) // 2
-    picked = ((np.arange(64) + 0.5) * size / 64).astype(int)
-    if size == 64:
-        return np.eye(64)
-    positions = np.arange(size)
+    rows = np.arange(size)
     # Near the ends, the mean of what there is.
-    inside = (positions >= positions[:, None] - (window - half)) & (positions < positions[:, None] + half)
+    inside = (rows >= rows[:, None] - (window - half)) & (rows < rows[:, None] + half)
     box = inside / inside.sum(1, keepdims=True)
-    chosen: Matrix = box[picked] @ box
-    return chosen
+    twice = box[((np.arange(64) + 0.5) * size / 64).astype(int)] @ box
+    widest = int(np.count_nonzero(twice, axis=1).max())
+    places = np.minimum(np.argmax(twice > 0, axis=1), size - widest)[:, None] + np.arange(widest)
+    return places, np.take_along_axis(twice, places, axis=1)
 
 
 def _quality(small: Matrix) -> float:

@@ -1,6 +1,7 @@
 """Documents in; the same with the facts of their images out, less those that are not to be had; bytes beside them."""
 
 from collections.abc import Iterable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ from filters.verdict import Verdict
 from pipeline.consent import refusal
 from pipeline.document import Document, Image, Node
 from pipeline.keys import canonical_url
-from pipeline.pixels import Broken, Facts, look
+from pipeline.models.clip import Aesthetic, Clip, neighbours
+from pipeline.models.nsfw import Nsfw
+from pipeline.pixels import HASHES, Facts, look
 from pipeline.signals import header_signals
 from pipeline.warc import read_at
 from pipeline.work import Work
 
 if TYPE_CHECKING:
-    from pipeline.config import Consent, Images
+    from pipeline.config import AestheticModel, ClipModel, Consent, Images, ImageScores, NsfwModel
 
 PIXELS = pa.schema(
     [
@@ -30,35 +33,85 @@ PIXELS = pa.schema(
 
 
 def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
-    """Asks the sources in their order; an image that none has, or that does not decode, leaves with the reason."""
+    """Asks the sources in their order; an image that none has, or that does not decode, leaves with the reason. What is
+    left is decoded once, for its facts and for all models that score it."""
     images, consent = settings
     pixels = work.table("pixels", PIXELS)
+    scorers = _Scorers(images.scores)
+    decode = partial(look, max_bytes=images.max_bytes, max_pixels=images.max_pixels, seconds=images.seconds)
     sources: list[_Crawl | _Web] = []
     for name in images.sources:
         elsewhere = set(sources[0].places) if sources and isinstance(sources[0], _Crawl) else set()
         sources.append(_Crawl(work, consent) if name == "crawl" else _Web(work, images, consent, elsewhere))
     for document in work.documents():
         kept: list[Node] = []
+        facts: dict[int, Facts] = {}
         for node in document.nodes:
             if node.image is None:
                 kept.append(node)
                 continue
             answer = _first(source.get(document, node.position, node.image) for source in sources)
             if isinstance(answer, bytes):
-                seen = look(answer, max_bytes=images.max_bytes, max_pixels=images.max_pixels, seconds=images.seconds)
-                if isinstance(seen, Broken):
-                    answer = "image_broken", Verdict(False, seen.reason, "decodes")
-            if isinstance(answer, bytes):
-                assert isinstance(seen, Facts)
-                node.image.format, node.image.width, node.image.height = seen.format, seen.width, seen.height
-                node.image.size, node.image.frames, node.image.sha256 = seen.size, seen.frames, seen.sha256
-                kept.append(node)
-                row = {"shard": document.shard, "row": document.row, "position": node.position}
-                pixels.write(row | {"path": node.image.url, "bytes": answer}, len(answer))
-            else:
-                work.drop(document, "image", *answer, node.image.url, node.position)
+                seen = decode(answer, readers=scorers.readers)
+                if isinstance(seen, Facts):
+                    facts[node.position] = seen
+                    _write_down(node.image, seen)
+                    kept.append(node)
+                    row = {"shard": document.shard, "row": document.row, "position": node.position}
+                    pixels.write(row | {"path": node.image.url, "bytes": answer}, len(answer))
+                    continue
+                answer = "image_broken", Verdict(False, seen.reason, "decodes")
+            work.drop(document, "image", *answer, node.image.url, node.position)
         document.nodes = kept
+        scorers.score(document, facts)
         work.keep(document)
+
+
+def _write_down(image: Image, seen: Facts) -> None:
+    for name in ("format", "width", "height", "size", "frames", "sha256", "phash", "pdq"):
+        setattr(image, name, getattr(seen, name))
+
+
+class _Scorers:
+    """The models that are asked about images, each loaded once a process."""
+
+    def __init__(self, asked: "ImageScores") -> None:
+        self.nsfw = _nsfw(asked.nsfw) if asked.nsfw else None
+        self.clip = _clip(asked.clip) if asked.clip else None
+        self.aesthetic = _aesthetic(asked.aesthetic) if asked.aesthetic else None
+        models = [model for model in (self.nsfw, self.clip, self.aesthetic) if model is not None]
+        self.readers = list({model.reader.name: model.reader for model in models}.values())
+        if asked.hashes:
+            self.readers.append(HASHES)
+
+    def score(self, document: Document, facts: dict[int, Facts]) -> None:
+        """Writes what the models say into the document's images; `facts` by position."""
+        for node in document.nodes:
+            if node.image is None:
+                continue
+            read = facts[node.position].read
+            if self.nsfw is not None:
+                node.image.scores |= self.nsfw.score([read[self.nsfw.reader.name]])[0]
+            if self.clip is not None:
+                beside = neighbours(document, node.position)
+                node.image.scores |= self.clip.score([read[self.clip.reader.name]], [beside])[0]
+            if self.aesthetic is not None:
+                node.image.scores |= self.aesthetic.score([read[self.aesthetic.reader.name]])[0]
+
+
+@cache
+def _nsfw(asked: "NsfwModel") -> Nsfw:
+    return Nsfw(asked.model, asked.device, asked.labels)
+
+
+@cache
+def _clip(asked: "ClipModel") -> Clip:
+    return Clip(asked.checkpoint, asked.device)
+
+
+@cache
+def _aesthetic(asked: "AestheticModel") -> Aesthetic:
+    return Aesthetic(asked.checkpoint, asked.head, asked.device)
 
 
 Answer = bytes | tuple[str, Verdict]

@@ -37,7 +37,7 @@ def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:
     # The widest rooms: which rules may stand in which section was checked when the configuration was read.
     for_image = rules.load(settings.image, "seen image")
     for_paragraph = rules.load(settings.paragraph, "paragraph")
-    for_document = rules.load(settings.document, "scored document")
+    for_document = rules.load(settings.document, "seen document")
     for document in work.documents():
         try:
             drop_images(work, document, for_image)

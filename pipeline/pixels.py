@@ -32,7 +32,10 @@ _one_at_a_time = threading.Lock()
 
 
 class Reader(NamedTuple):
-    """Someone who needs the picture of an image: the first frame in RGB, turned as EXIF says, not to be changed.
+    """Someone who needs the picture of an image: its first frame in RGB, not to be changed.
+
+    It comes as a page shows it, turned as EXIF says and on white where it is transparent; unless `shown`, as it is
+    stored: unturned, with the colour beneath what is transparent, which nobody sees and is often black.
 
     It may come smaller than the image, but with neither side below `side` pixels (where the image has so many); None
     asks for all of it. An error in `read` is the reader's own and is not taken for a broken image.
@@ -41,6 +44,7 @@ class Reader(NamedTuple):
     name: str
     side: int | None
     read: Callable[[Pillow.Image], Any]
+    shown: bool = True
 
 
 # Hashed at half the size or less only where that has more pixels than the hashes look at.
@@ -119,7 +123,7 @@ def look(
     end = time.monotonic() + seconds
     try:
         with _one_at_a_time, _quiet(max_pixels), _mute_libtiff(format == "tiff"), deadline(seconds):
-            width, height, frames, picture = _decode(data, format, max_pixels, end, side)
+            width, height, frames, orientation, picture = _decode(data, format, max_pixels, end, side)
     except Late:
         return Broken("timed_out", f"not decoded in {seconds:g} s")
     except (Pillow.DecompressionBombError, MemoryError) as error:
@@ -132,17 +136,20 @@ def look(
     try:
         # At least a millisecond: no time at all would mean no deadline.
         with deadline(max(end - time.monotonic(), 0.001)):
-            seen = {reader.name: reader.read(picture) for reader in readers if picture is not None}
+            seen = _read(picture, orientation, readers) if picture is not None else {}
     except Late:
         return Broken("timed_out", f"not read in {seconds:g} s")
+    except MemoryError as error:
+        return Broken("too_many_pixels", str(error))
     phash, pdq = seen.pop(HASHES.name, (None, None))
     return Facts(format, width, height, len(data), hashlib.sha256(data).hexdigest(), frames, phash, pdq, seen)
 
 
 def _decode(
     data: bytes, format: str, max_pixels: int, end: float, side: int | None
-) -> tuple[int, int, int, Pillow.Image | None]:
-    """Width and height in pixels after rotation, the number of frames, all of them decoded, and the first one.
+) -> tuple[int, int, int, int, Pillow.Image | None]:
+    """Width and height in pixels after rotation, the number of frames, all of them decoded, how EXIF turns them, and
+    the first one, unturned.
 
     `side` is what the readers need of it: None all, 0 that there are none, and no picture is made.
     """
@@ -160,7 +167,7 @@ def _decode(
         if format != "jpeg":
             width, height = image.size
         orientation = _orientation(image)
-        picture = None if side == 0 else _rgb(image, orientation)
+        picture = None if side == 0 else _picture(image)
         for frame in range(1, frames):
             if time.monotonic() > end:
                 raise Late
@@ -175,7 +182,7 @@ def _decode(
                 break
     if orientation in (5, 6, 7, 8):
         width, height = height, width
-    return width, height, frames, picture
+    return width, height, frames, orientation, picture
 
 
 # EXIF 2.32, tag 0x0112: how the stored picture is turned to be shown.
@@ -190,22 +197,35 @@ _TURNS = {
 }
 
 
-def _rgb(image: Pillow.Image, orientation: int) -> Pillow.Image:
-    """The present frame of `image` in RGB, as EXIF turns it. Transparency is dropped, the colour beneath it stays."""
+def _picture(image: Pillow.Image) -> Pillow.Image:
+    """The present frame of `image`; RGBA where something is transparent, else RGB."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        # Pillow would clip these at 255, and make white of nearly all of a 16-bit picture.
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        # Neither 32-bit integers nor floats say what is white.
-        low, high = (
-            (0.0, 65535.0)
-            if image.mode != "F" and values.min() >= 0 and values.max() <= 65535
-            else (float(values.min()), float(values.max()))
-        )
-        scale = 255 / (high - low) if high > low else 0.0
-        image = Pillow.fromarray(((values - low) * scale).astype(np.uint8))
-    # A copy, unless nobody turns the page: a further frame is decoded in the place of this one.
-    picture = image.convert("RGB")
-    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
+        image = _eight_bits(image)
+    # A copy, because a further frame is decoded in the place of this one.
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _eight_bits(image: Pillow.Image) -> Pillow.Image:
+    """A grey picture of more bits in 8. Pillow would clip it at 255, and make white of nearly all of it."""
+    values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+    low, high = 0.0, 65535.0
+    if image.mode == "F" or values.min() < low or values.max() > high:  # where nothing says what white is
+        low, high = float(values.min()), float(values.max())
+    return Pillow.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
+
+
+def _read(picture: Pillow.Image, orientation: int, readers: Sequence[Reader]) -> dict[str, Any]:
+    """What each reader makes of the picture, as it is stored or as it is shown."""
+    stored = shown = picture
+    if picture.mode == "RGBA":
+        stored = picture.convert("RGB")
+        white = Pillow.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture)
+        shown = white.convert("RGB")
+    if orientation in _TURNS:
+        shown = shown.transpose(_TURNS[orientation])
+    by_name = {reader.name: reader for reader in readers}  # two of one name are one
+    return {name: reader.read(shown if reader.shown else stored) for name, reader in by_name.items()}
 
 
 def _orientation(image: Pillow.Image) -> int:

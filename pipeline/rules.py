@@ -10,18 +10,35 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from filters import blocklist, boilerplate, c4, fineweb, gopher, image, language, page, perplexity, pii, text
+from filters import (
+    blocklist,
+    boilerplate,
+    c4,
+    fineweb,
+    gopher,
+    image,
+    language,
+    likeness,
+    page,
+    perplexity,
+    pii,
+    safe_page,
+    safety,
+    text,
+)
 from filters.verdict import Verdict
 
 Rules = dict[str, dict[str, Any]]
 
 # Where the rules of a room live. A rule is any public function there that answers a Verdict.
+_OF_TEXT = [text, gopher, c4, fineweb, pii, blocklist]
 ROOMS = {
     "image": [image],
     "paragraph": [text, boilerplate, c4, pii],
-    "document": [page, text, gopher, c4, fineweb, pii, blocklist],
-    "scored document": [page, text, gopher, c4, fineweb, pii, blocklist, language, perplexity],
-    "seen image": [image],
+    "document": [page, *_OF_TEXT],
+    "scored document": [page, *_OF_TEXT, language, perplexity],
+    "seen document": [page, *_OF_TEXT, language, perplexity, safe_page],
+    "seen image": [image, safety, likeness],
 }
 
 

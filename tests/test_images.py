@@ -65,6 +65,18 @@ def test_a_record_of_another_address_under_the_same_key_is_not_taken(tmp_path: P
     assert done.dropped[0] == ("image", "image_missing")
 
 
+def test_an_image_is_decoded_once_for_its_hashes_and_for_the_classifier(tmp_path: Path) -> None:
+    found = records(tmp_path, ("http://host.example/a.png", GOOD))
+    verdicts = write_verdicts(tmp_path / "records", 0, [at(found["http://host.example/a.png"], 0, 1)])
+    settings = Images.model_validate({"scores": {"nsfw": {}}}), Consent()
+    page = document("Some text.", image("http://host.example/a.png"))
+    [kept] = run_stage(get_images, settings, [page], tmp_path, records=verdicts).kept
+    [seen] = kept.images
+    assert sorted(seen.scores) == ["nsfw_drawings", "nsfw_hentai", "nsfw_neutral", "nsfw_porn", "nsfw_sexy"]
+    assert sum(seen.scores.values()) == pytest.approx(1, abs=1e-3)
+    assert len(seen.phash or "") == 16
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image as Pillow
 
@@ -19,8 +20,6 @@ from pipeline.errors import UserError
 from pipeline.models.build_nsfw import build
 from pipeline.models.nsfw import LABELS, MODEL, Nsfw
 from pipeline.pixels import Broken, Facts, Reader, look
-
-onnx = pytest.importorskip("onnx")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,7 @@ def test_what_the_reader_made_scores_as_the_picture_does(classifier: Nsfw) -> No
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.98])
 def test_a_cut_image_is_broken_not_black(classifier: Nsfw, share: float) -> None:
-    asked = []
+    asked: list[Pillow.Image] = []
     reader = Reader("nsfw", classifier.reader.side, asked.append)
     for format in ("jpeg", "png", "webp"):
         out = io.BytesIO()

@@ -1,15 +1,19 @@
-"""Texts in, their perplexity under a tiny model made here out."""
+"""Texts in, their perplexity out: under a tiny KenLM model made here, and under the trigram of pocketsphinx."""
 
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import sentencepiece
 
-from filters.perplexity import normalised, perplexity
+from filters.perplexity import KenLM, Trigram, normalised, perplexity
 from filters.text import Text
 from pipeline.errors import UserError
+from tests.crawls import prose
+from tests.documents import document
 
 SENTENCES = ["the cat sat on the mat", "a dog ran over the hill and the cat slept", "rain fell all day"] * 20
 
@@ -37,8 +41,27 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def rule(model: Path, tokenizer: Path) -> perplexity:
-    return perplexity(model=str(model), tokenizer=str(tokenizer), max=10)
+def kenlm(model: Path, tokenizer: Path) -> KenLM:
+    return KenLM(str(model), str(tokenizer))
+
+
+@pytest.fixture(scope="module")
+def trigram() -> Trigram:
+    return Trigram()
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ({"perplexity": 10.0}, (True, 10.0, "at most 10")),
+        ({"perplexity": 10.1}, (False, 10.1, "at most 10")),
+        ({}, (False, "not scored", "at most 10")),
+    ],
+)
+def test_a_document_is_judged_by_its_score(scores: dict[str, float], verdict: tuple[bool, float | str, str]) -> None:
+    page = document("a text that nobody reads")
+    page.scores = scores
+    assert perplexity(page, max=10) == verdict
 
 
 @pytest.mark.parametrize(
@@ -51,9 +74,8 @@ def rule(model: Path, tokenizer: Path) -> perplexity:
         ("", -0.3 - 1.0, 1),
     ],
 )
-def test_perplexity_is_ten_to_the_mean_negative_log10(rule: perplexity, text: str, log10: float, tokens: int) -> None:
-    value = round(10 ** (-log10 / tokens), 1)
-    assert rule(Text(text)) == (value <= 10, value, "at most 10")
+def test_perplexity_is_ten_to_the_mean_negative_log10(kenlm: KenLM, text: str, log10: float, tokens: int) -> None:
+    assert kenlm.score(Text(text)) == round(10 ** (-log10 / tokens), 1)
 
 
 @pytest.mark.parametrize(
@@ -72,31 +94,85 @@ def test_text_is_normalised_as_published(text: str, plain: str) -> None:
     assert normalised(text) == plain
 
 
-def test_a_long_text_without_a_space_is_judged(rule: perplexity) -> None:
-    assert not rule(Text("x" * 1_000_000 + "\ud800\x00")).keep
+def test_a_long_text_without_a_space_is_judged(kenlm: KenLM) -> None:
+    assert kenlm.score(Text("x" * 1_000_000 + "\ud800\x00")) > 10
+
+
+MENU = "Home\nAbout\nProducts\nPricing\nBlog\nContact\nLog in\nSign up\nFacebook\nTwitter"
+SPAM = "cheap shoes best buy online discount watches sale free price top casino loans deals review coupon " * 5
+GERMAN = "Der Fluss entspringt in den Hügeln über der alten Stadt und ist meist kaum breiter als eine Straße."
+
+
+@pytest.mark.parametrize("text", [*prose(1), "\n\n".join(prose(2)), prose(3)[0].upper(), "He said he didn’t know."])
+def test_prose_is_no_surprise_to_the_trigram(trigram: Trigram, text: str) -> None:
+    assert 1 < trigram.score(Text(text)) < 4000
+
+
+@pytest.mark.parametrize("text", [MENU, SPAM, GERMAN, "", "1987 42", "😀\x00\ud800"])
+def test_what_is_no_prose_surprises_the_trigram(trigram: Trigram, text: str) -> None:
+    assert trigram.score(Text(text)) > 4000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shuffled_words_surprise_the_trigram_more(trigram: Trigram, seed: int) -> None:
+    text = " ".join(prose(seed))
+    words = text.split()
+    random.Random(seed).shuffle(words)
+    assert trigram.score(Text(" ".join(words))) > 5 * trigram.score(Text(text))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The River, it rose", "the river it rose"),
+        ("he didn’t", "he didn't"),
+        ("in 1987 it rose", "in it rose"),
+        ("the\nriver", "the river"),  # no sentence ends at a line break
+    ],
+)
+def test_case_marks_numbers_and_line_breaks_make_no_difference_to_the_trigram(
+    trigram: Trigram, one: str, other: str
+) -> None:
+    assert trigram.score(Text(one)) == trigram.score(Text(other))
+
+
+def test_the_trigram_takes_sentences_apart(trigram: Trigram) -> None:
+    one, two = "The cat sat on the mat.", "Rain fell all day."
+    assert trigram.score(Text(f"{one} {one}")) == trigram.score(Text(one))
+    assert trigram.score(Text(f"{one} {two}")) != trigram.score(Text(f"{one[:-1]} {two}"))
+
+
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "ab " * 300_000, "a'" * 500_000, "." * 1_000_000, ". " * 500_000])
+def test_the_trigram_takes_linear_time(trigram: Trigram, text: str) -> None:
+    started = time.process_time()
+    assert trigram.score(Text(text)) > 1
+    assert time.process_time() - started < 4
 
 
 def test_a_missing_file_is_named_with_the_way_to_get_it(model: Path, tokenizer: Path, tmp_path: Path) -> None:
     absent = tmp_path / "en.arpa.bin"
     with pytest.raises(UserError, match=rf"perplexity\.model: there is no file {absent} .*edugp/kenlm"):
-        perplexity(model=str(absent), tokenizer=str(tokenizer), max=10)
+        KenLM.ready(str(absent), str(tokenizer))
     with pytest.raises(UserError, match=rf"perplexity\.tokenizer: there is no file {absent} .*edugp/kenlm"):
-        perplexity(model=str(model), tokenizer=str(absent), max=10)
+        KenLM.ready(str(model), str(absent))
 
 
 def test_a_file_of_another_kind_is_named(model: Path, tokenizer: Path) -> None:
     with pytest.raises(UserError, match=r"perplexity\.model: .*tiny\.model is no KenLM model"):
-        perplexity(model=str(tokenizer), tokenizer=str(tokenizer), max=10)
+        KenLM(str(tokenizer), str(tokenizer))
     with pytest.raises(UserError, match=r"perplexity\.tokenizer: .*tiny\.arpa is no SentencePiece model"):
-        perplexity(model=str(model), tokenizer=str(model), max=10)
+        KenLM(str(model), str(model))
 
 
 def test_a_missing_package_names_the_extra(model: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kenlm", None)
-    with pytest.raises(UserError, match=r"pip install 'carnac\[perplexity\]'"):
-        perplexity(model=str(model), tokenizer=str(tokenizer), max=10)
+    for package in ("kenlm", "pocketsphinx"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=r"pip install 'carnac\[perplexity\]' \(missing: kenlm\)"):
+        KenLM.ready(str(model), str(tokenizer))
+    with pytest.raises(UserError, match=r"pip install 'carnac\[perplexity\]' \(missing: pocketsphinx\)"):
+        Trigram.ready()
 
 
 def test_the_module_loads_without_the_extra() -> None:
-    code = "import sys; sys.modules['kenlm'] = sys.modules['sentencepiece'] = None; import filters.perplexity"
+    code = "import sys; sys.modules |= dict.fromkeys(['kenlm', 'sentencepiece', 'pocketsphinx']); import filters.perplexity"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -11,11 +11,12 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from pipeline.pixels import Broken, Facts, look, sniff
+from pipeline.pixels import HASHES, Broken, Facts, Reader, look, sniff
 
 FORMATS = ["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 
@@ -208,6 +209,121 @@ def test_the_reason_reads_the_same_each_time() -> None:
     data = b"\x89PNG\r\n\x1a\n" + bytes(100)
     assert see(data) == see(data)
     assert "0x" not in str(see(data))
+
+
+def pictures(data: bytes, *sides: int | None, shown: bool = True, seconds: float = 10) -> list[Pillow.Image]:
+    """What readers that need these sides are handed."""
+    readers = [Reader(str(n), side, lambda picture: picture, shown) for n, side in enumerate(sides)]
+    facts = look(data, max_bytes=10**8, max_pixels=10**8, seconds=seconds, readers=readers)
+    assert isinstance(facts, Facts)
+    return list(facts.read.values())
+
+
+@pytest.mark.parametrize(
+    ("format", "modes"),
+    {
+        "jpeg": "RGB L CMYK",
+        "png": "RGB L 1 P RGBA LA I;16",
+        "webp": "RGB RGBA",
+        "gif": "L P",
+        "bmp": "RGB L 1 P",
+        "tiff": "RGB L 1 P RGBA LA CMYK LAB I;16 I F",
+        "avif": "RGB L RGBA",
+    }.items(),
+)
+def test_a_reader_is_handed_rgb_whatever_the_image_holds(format: str, modes: str) -> None:
+    depths = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+    for mode in modes.split():
+        wide = np.linspace(0, 65535, 64 * 48).reshape(48, 64)
+        if mode in depths:
+            made = Pillow.fromarray(wide.astype(depths[mode]))
+        elif mode == "LAB":
+            made = Pillow.merge("LAB", [picture().convert("L")] * 3)
+        else:
+            made = picture().convert(mode)
+        for shown in (True, False):
+            (handed,) = pictures(encode(format, made), None, shown=shown)
+            assert (handed.mode, handed.size) == ("RGB", (64, 48))
+            assert np.asarray(handed).std() > 20  # neither black nor white
+
+
+def test_one_decode_serves_all_readers_at_the_largest_side_that_one_needs() -> None:
+    data = encode("jpeg", picture(1200, 800))
+    assert [one.size for one in pictures(data, 100)] == [(150, 100)]
+    assert [one.size for one in pictures(data, 101)] == [(300, 200)]
+    assert [one.size for one in pictures(data, 100, 400)] == [(600, 400)] * 2
+    assert [one.size for one in pictures(data, 100, 401)] == [(1200, 800)] * 2
+    assert [one.size for one in pictures(data, 100, None)] == [(1200, 800)] * 2
+    assert [one.size for one in pictures(encode("png", picture(1200, 800)), 100)] == [(1200, 800)]
+
+
+def test_the_facts_do_not_depend_on_who_reads() -> None:
+    for format in FORMATS:
+        data = rotated(format, 6) if format not in ("gif", "bmp") else encode(format)
+        facts = look(
+            data, max_bytes=10**7, max_pixels=10**7, seconds=10, readers=[Reader("all", None, Pillow.Image.copy)]
+        )
+        assert facts == see(data)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_shown_or_left_as_stored(orientation: int) -> None:
+    data = rotated("jpeg", orientation)
+    with Pillow.open(io.BytesIO(data)) as image:
+        assert pictures(data, None)[0].tobytes() == ImageOps.exif_transpose(image).tobytes()
+        assert pictures(data, None, shown=False)[0].tobytes() == image.tobytes()
+
+
+def test_what_is_transparent_is_white_as_shown_and_its_own_colour_as_stored() -> None:
+    data = encode("png", Pillow.new("RGBA", (4, 4), (10, 20, 30, 0)))
+    assert pictures(data, None)[0].getpixel((0, 0)) == (255, 255, 255)
+    assert pictures(data, None, shown=False)[0].getpixel((0, 0)) == (10, 20, 30)
+
+
+def test_a_reader_sees_the_first_frame() -> None:
+    frames = [Pillow.new("RGB", (64, 48), colour) for colour in ("red", "lime", "blue")]
+    for format in ("gif", "webp", "png", "tiff"):
+        handed = pictures(encode(format, frames[0], save_all=True, append_images=frames[1:]), None)[0]
+        red, green, blue = np.asarray(handed)[0, 0]
+        assert red > 250
+        assert max(green, blue) < 5
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_a_cut_jpeg_is_broken_at_any_reduction(share: float) -> None:
+    data = encode("jpeg", Pillow.effect_noise((800, 800), 80).convert("RGB"))
+    for side in (1, 100, 400, None):
+        readers = [Reader("picture", side, Pillow.Image.copy)]
+        answer = look(data[: int(share * len(data))], max_bytes=10**7, max_pixels=10**7, seconds=10, readers=readers)
+        assert isinstance(answer, Broken)
+
+
+def test_a_reader_s_time_is_the_image_s_time() -> None:
+    def slow(picture: Pillow.Image) -> None:
+        while True:
+            time.sleep(0.01)
+
+    answer = look(encode("png"), max_bytes=10**7, max_pixels=10**7, seconds=0.2, readers=[Reader("slow", None, slow)])
+    assert isinstance(answer, Broken)
+    assert answer.reason == "timed_out"
+
+
+def test_an_error_of_a_reader_is_not_the_image_s() -> None:
+    def wrong(picture: Pillow.Image) -> None:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        look(encode("png"), max_bytes=10**7, max_pixels=10**7, seconds=10, readers=[Reader("wrong", None, wrong)])
+
+
+def test_hashes_are_facts_where_they_are_asked_for() -> None:
+    data = encode("png", Pillow.effect_noise((300, 300), 100))
+    facts = look(data, max_bytes=10**7, max_pixels=10**7, seconds=10, readers=[HASHES])
+    plain = see(data)
+    assert isinstance(facts, Facts)
+    assert isinstance(plain, Facts)
+    assert (len(facts.phash or ""), len(facts.pdq or ""), facts.read) == (16, 64, {})
+    assert (plain.phash, plain.pdq) == (None, None)
 
 
 @pytest.fixture(scope="module")

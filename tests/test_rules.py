@@ -24,7 +24,8 @@ PUBLISHED = {
     ],
     "document": ["number_of_images", "text_and_image", "number_of_words", "common_words"],
     "scored document": ["number_of_images", "number_of_words", "language", "perplexity"],
-    "seen image": ["image_format", "image_size"],
+    "seen image": ["image_format", "image_size", "nsfw", "clip_similarity"],
+    "seen document": ["number_of_images", "text_and_image", "nsfw_image"],
 }
 
 
@@ -50,7 +51,7 @@ def test_nothing_but_rules_is_known() -> None:
     ("room", "rules", "expected"),
     [
         ("scored document", {"langauge": {}}, "unknown scored document rule langauge, did you mean language? (known: "),
-        ("image", {"number_of_words": {}}, "unknown image rule number_of_words here; number_of_words is a rule for: paragraph, document"),
+        ("image", {"number_of_words": {}}, "unknown image rule number_of_words here; number_of_words is a rule for: "),
         ("document", {"within": {}}, "unknown document rule within (known: "),
         ("document", {"_bound": {}}, "unknown document rule _bound"),
         ("document", {"number_of_words": {"min": 1}}, "number_of_words: missing a required argument: 'max'"),

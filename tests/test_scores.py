@@ -74,4 +74,4 @@ def test_a_changed_threshold_for_images_asks_for_no_image_again(tmp_path: Path) 
     before = receipts(tmp_path / "out", "images")
     assert main(["run", path, "--set", "image_rules.image.image_size.min=180"]) == 0
     assert receipts(tmp_path / "out", "images") == before
-    assert sum(len(receipt["drops"]) for receipt in receipts(tmp_path / "out", "image_rules").values()) > 0  # type: ignore[arg-type]
+    assert any(receipt["drops"] for receipt in receipts(tmp_path / "out", "image_rules").values())

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters import text as rules
+from filters import words as lists
 from filters.boilerplate import web_chrome_words
+from filters.ngrams import repeats_of_characters, repeats_of_words
 from filters.text import Text
 from filters.verdict import Verdict
 
@@ -168,7 +170,8 @@ def test_fast_character_repetition_equals_the_definition(text: str, n: int) -> N
 @given(st.text(max_size=200) | st.text(" ,.'ab_é’😀1", max_size=200))
 def test_fast_tokens_and_marks_equal_the_regular_expression(text: str) -> None:
     tokens = re.findall(r"[\w']+|[,;:?!.]", text)
-    assert (Text(text).tokens, Text(text).marks) == (len(tokens), sum(token in rules.PUNCTUATION for token in tokens))
+    marks = sum(token in rules.PUNCTUATION for token in tokens)
+    assert (Text(text).runs, Text(text).marks) == (len(tokens) - marks, marks)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40), st.integers(1, 6))
@@ -178,7 +181,28 @@ def test_fast_word_repetition_equals_the_definition(words: list[str], n: int) ->
     assert rules.word_repetition(Text(" ".join(words)), n=n, max=1).value == pytest.approx(value, abs=1e-12)
 
 
+@given(st.lists(st.sampled_from([*"abcdefgh", "mühe", "“"]), min_size=100, max_size=400), st.integers(1, 6))
+def test_word_repetition_of_long_texts_equals_the_definition(words: list[str], n: int) -> None:
+    ngrams = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+    assert sorted(repeats_of_words(words, n)) == sorted(count for count in ngrams.values() if count > 1)
+
+
+LONG = st.text("ab é’", max_size=200).map(lambda text: text * 3 + "-" + text) | st.text("ab\ud800€😀", max_size=700)
+
+
+@given(LONG, st.integers(7, 17))
+def test_character_repetition_of_long_texts_equals_the_definition(text: str, n: int) -> None:
+    ngrams = Counter(text[i : i + n] for i in range(len(text) - n + 1))
+    assert sorted(repeats_of_characters(text, n)) == sorted(count for count in ngrams.values() if count > 1)
+
+
+@pytest.mark.parametrize("words", [["the", "porn", "share", "river"], ["the", "facebook", "zzxq"] * 500_000])
+def test_listed_words_are_counted_together_as_apart(words: list[str]) -> None:
+    each = (lists.stop_words(), lists.flagged_words(), lists.web_chrome_words())
+    assert lists.count_listed(words) == tuple(sum(word in listed for word in words) for listed in each)
+
+
 def test_word_lists_hold_words_as_texts_are_split() -> None:
-    stop, flagged = rules._stop_words(), rules._flagged_words()
+    stop, flagged = lists.stop_words(), lists.flagged_words()
     assert (len(stop) > 200, len(flagged) == 403, {"the", "of", "it's"} <= stop) == (True, True, True)
-    assert [word for word in stop | rules._common_words() if word != word.lower() or " " in word] == []
+    assert [word for word in stop | lists.common_words() if word != word.lower() or " " in word] == []

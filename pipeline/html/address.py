@@ -41,6 +41,10 @@ _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx])")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
 _SIZE = re.compile(r"(?:[-_ ]\d{2,5}x\d{2,5}|@\dx|[-_ ]scaled)$")
+# An address that resolving leaves as it is: most are so, and it is what takes the longest.
+_RESOLVED = re.compile(
+    r"https?://[a-z0-9_-]++(?:\.[a-z0-9_-]++)++(?:/(?!\.)[a-zA-Z0-9_~!$&'()*+,:;=@%-][a-zA-Z0-9_~.!$&'()*+,:;=@%-]*+)++/?(?:\?[a-zA-Z0-9_~.!$&()*+,/:;=@%-]++)?"
+)
 # What the WHATWG URL standard leaves as written in a path and in a query (of printable ASCII), "%" included.
 _PATH_SAFE = "!$%&'()*+,-./:;=@[]\\^_|~"
 _QUERY_SAFE = "!$%&()*+,-./:;=?@[]\\^_`{|}~"
@@ -147,6 +151,8 @@ def resolve(base: str, reference: str) -> str | None:
     if len(reference) > 2 * MAX_ADDRESS:
         return None
     reference = re.sub(r"[\t\r\n]", "", reference.strip("\0\t\n\v\f\r "))
+    if _RESOLVED.fullmatch(reference) and len(reference) <= MAX_ADDRESS:
+        return reference
     scheme = _SCHEME.match(reference)
     if not reference or (scheme and scheme[1].lower() not in ("http", "https")):
         return None

@@ -21,9 +21,9 @@ INLINE = (
     "sup time tt u var wbr nobr"
 ).split()
 NAMED = (
-    "h1 h2 h3 h4 h5 h6 p div ul ol li dl dt dd table thead tbody tfoot tr td th caption section article main aside nav header footer "
-    "form blockquote pre figure figcaption details summary label legend fieldset button select address body html center picture "
-    "noscript video audio hgroup dialog menu amp-img"
+    "h1 h2 h3 h4 h5 h6 p div ul ol li dl dt dd table thead tbody tfoot tr td th caption section article main aside "
+    "nav header footer form blockquote pre figure figcaption details summary label legend fieldset button select "
+    "address body html center picture noscript video audio hgroup dialog menu amp-img"
 ).split()
 TAGS = list(dict.fromkeys([*NAMED, *INLINE, *VOID]))
 TAG = {name: number for number, name in enumerate(TAGS)}
@@ -249,7 +249,7 @@ def _tree(closing: NDArray[np.bool_], void: NDArray[np.bool_]) -> tuple[Ints, In
     opened = ordered[::2]
     width = np.int64(count + 1)
     keys = depth[opened] * width + opened
-    around = np.where(void, depth - 1, depth - 1)
+    around = depth - 1
     wanted = around * width + index
     place = np.searchsorted(keys, wanted) - 1
     parent = np.where((around >= 0) & (place >= 0), opened[place], -1)

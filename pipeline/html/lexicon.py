@@ -116,12 +116,17 @@ _ATTRIBUTES = (  # the first eight bytes of an attribute and its quote, how many
 )
 
 
+_BEGINS = np.zeros(256, bool)
+_BEGINS[[name[1] for name, *_ in _ATTRIBUTES]] = True
+
+
 def attribute_words(blocks: Blocks) -> tuple[Ints, Hashes, Ints]:
     """The words of the attributes that say what an element is: the tag of each and its hash; and for every tag a number
     that tells its class from others."""
     data = blocks.data
     every = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
     spaces = np.flatnonzero(data[:-8] == 32)
+    spaces = spaces[_BEGINS[data[spaces + 1]]]
     heads = every[spaces]
     places, kinds = [], []
     for name, size, further, kind in _ATTRIBUTES:

@@ -17,7 +17,7 @@ from pipeline.html.extract import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_i
 from pipeline.html.features import Elements, elements, table
 from pipeline.html.lexicon import Lexicon
 from pipeline.html.network import Network, load, probabilities
-from pipeline.html.pictures import attributes_of, kept_images
+from pipeline.html.pictures import Attributes, attributes_of, kept_images
 
 MODEL = Path(__file__).parent / "data" / "main.npz"
 MAX_CAPTION = 4 * MAX_WORDS  # bytes of a <figcaption> that are read
@@ -70,23 +70,33 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
     images = kept_images(b, page.elements, page.probability, page.kept)
     more = _more_links(b)
     texts = np.flatnonzero(page.kept | _ends(b, page.kept, more))
-    strength = _STRENGTH[b.tag]
-    place = np.concatenate([b.first[texts], images])
+    image_tags = np.array([tag for tag, _ in images], np.int64)
+    place, till = np.concatenate([b.first[texts], image_tags]), np.concatenate([b.last[texts], image_tags])
+    order = np.argsort(place, kind="stable")
+    between = _between(b, place[order], till[order])
     nodes = Nodes()
-    since = 0
-    for item in np.argsort(place, kind="stable").tolist():
+    for item, strength, first, last in zip(
+        order.tolist(), between.tolist(), place[order].tolist(), till[order].tolist(), strict=True
+    ):
         if len(nodes.done) >= MAX_NODES:
             break
-        at = int(place[item])
-        nodes.cross(int(strength[since : at + 1].max(initial=0)))
+        nodes.cross(strength)
         if item < len(texts):
-            since = int(b.last[texts[item]])
-            _add_text(nodes, b, at, since, more)
+            _add_text(nodes, b, first, last, more)
         else:
-            _add_image(nodes, b, at, base)
-            since = at
+            _add_image(nodes, b, first, images[item - len(texts)][1], base)
     nodes.flush()
     return nodes.done[:MAX_NODES]
+
+
+def _between(blocks: Blocks, first: Ints, last: Ints) -> NDArray[np.int8]:
+    """The strongest tag from the end of each kept item to the beginning of the next; before the first, from the root."""
+    if not len(first):
+        return np.zeros(0, np.int8)
+    since = np.append(0, last[:-1])
+    bounds = np.stack([since, np.maximum(first, since) + 1], 1).ravel()
+    strongest: NDArray[np.int8] = np.maximum.reduceat(np.append(_STRENGTH[blocks.tag], 0), bounds)[::2].astype(np.int8)
+    return strongest
 
 
 def _add_text(nodes: Nodes, blocks: Blocks, first: int, last: int, more: Ints) -> None:
@@ -103,12 +113,13 @@ def _add_text(nodes: Nodes, blocks: Blocks, first: int, last: int, more: Ints) -
 def _add_lines(nodes: Nodes, html: bytes) -> None:
     for number, line in enumerate(_BREAK.split(html) if b"<br" in html else (html,)):
         nodes.breaks += number > 0
-        nodes.text(unescape(_MARKUP.sub(b"", line).decode("utf-8", "replace")))
+        text = (_MARKUP.sub(b"", line) if b"<" in line else line).decode("utf-8", "replace")
+        nodes.text(unescape(text) if "&" in text else text)
 
 
-def _add_image(nodes: Nodes, blocks: Blocks, tag: int, base: str) -> None:
+def _add_image(nodes: Nodes, blocks: Blocks, tag: int, attributes: Attributes, base: str) -> None:
     parent = int(blocks.parent[tag])
-    sources: list[dict[str, str | None]] = []
+    sources: list[Attributes] = []
     if parent >= 0 and blocks.tag[parent] == TAG["picture"]:
         within = np.arange(parent, min(int(blocks.match[parent]), parent + 2 * MAX_SOURCES))
         sources = [attributes_of(blocks, int(at)) for at in within[blocks.tag[within] == TAG["source"]]]
@@ -120,7 +131,7 @@ def _add_image(nodes: Nodes, blocks: Blocks, tag: int, base: str) -> None:
         if figure < 0 and blocks.tag[parent] == TAG["figure"]:
             figure = parent
         parent = int(blocks.parent[parent])
-    add_image(nodes, [], attributes_of(blocks, tag), base, sources, unscripted)
+    add_image(nodes, [], attributes, base, sources, unscripted)
     image = nodes.done[-1].image if nodes.done else None
     if image is not None and figure >= 0 and not image.caption:
         image.caption = _caption(blocks, figure)

@@ -7,127 +7,169 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.html.blocks import Blocks, Floats, Ints
+from pipeline.html.blocks import TAG, Blocks, Floats, Ints
 from pipeline.html.features import Elements
 from pipeline.html.lexicon import BITS
 
-MIN_SIDE = 40  # pixels: of less on either stated side an image is an icon, a spacer or a counter
+MIN_SIDE = 40  # pixels: of less on either stated side an image is an icon, a spacer or a counter,
+MIN_INLINE = 10  # unless it stands in the midst of kept text, as the flags and symbols of a table do
 ENOUGH = 12  # words: what an element around an image holds at least for its kept share to say something
 SHARE = 0.5
-CLIMBED = 8  # elements
+INLINE_SHARE = 0.8
+BETWEEN_SHARE = 0.3  # where kept text stands on both sides
+CLIMBED = 12  # elements
+NEAR = 40  # words between an image and the nearest kept block
+AMIDST = 5  # words between the kept blocks on both sides of an image
 LEAD = 60  # words that are not kept between a lead image and the first kept block
+BULK = 0.3  # share of all kept words: what holds so many is the content, whatever its class says
 
 _ATTRIBUTE = re.compile(r' ([^\s="]++)="([^"]*+)"')
 _NUMBER = re.compile(r"\s*+(\d{1,5})(?:\.\d*+)?\s*+(?:px)?\s*+$")
-# The words of an image's own class, id, alt or address, that say it is no content.
+# Words of an image's own class, id or file name that say it is no content.
 _NO_CONTENT = re.compile(
-    r"(?<![a-z])(?:avatars?|gravatar|icons?|sprites?|emojis?|smil(?:ey|ies)|spacer|pixel|tracking|beacon|logos?|badges?|"
-    r"wp-smiley|favicon|profile-?(?:pic|image|photo)|author-?(?:pic|image|photo|img)|userpic|headshot|transparent|flags?)(?![a-z])"
+    r"(?<![a-z])(?:avatars?|gravatar|icons?|sprites?|emojis?|smil(?:ey|ies)|spacer|pixel|tracking|beacon|logos?|badges?|favicon|"
+    r"profile-?(?:pic|image|photo)|author-?(?:pic|image|photo|img)|userpic|headshot|transparent)(?![a-z])"
 )
 _COUNTER = re.compile(
-    r"doubleclick|/pixel|scorecardresearch|facebook\.com/tr|google-analytics|quantserve|/beacon|feedburner|/track"
+    r"doubleclick|/pixel|scorecardresearch|facebook\.com/tr|google-analytics|quantserve|/beacon|/track|[/_-]ads[/_-]|gravatar\.com/"
 )
+_ROOT = re.compile(r"(?:https?:)?//[^/?#]++/?(?:[?#].*+)?|/(?:[?#].*+)?")
 _OUTSIDE = sum(
     1 << BITS.index(name)
     for name in (
-        "nav",
-        "footer",
-        "aside",
-        "button",
-        "related",
-        "share",
-        "advert",
-        "consent",
-        "signup",
-        "account",
-        "paging",
+        *("nav", "footer", "aside", "button", "address"),
+        *(
+            "navigation",
+            "sidebar",
+            "related",
+            "share",
+            "advert",
+            "consent",
+            "signup",
+            "account",
+            "paging",
+            "byline",
+            "overlay",
+        ),
     )
 )
+_COMMENT = 1 << BITS.index("comment")
 
 
-def attributes_of(blocks: Blocks, tag: int) -> dict[str, str | None]:
+Attributes = dict[str, str | None]
+
+
+def attributes_of(blocks: Blocks, tag: int) -> Attributes:
     """The attributes of one tag, by name in lower case."""
     written = blocks.html[blocks.starts[tag] : blocks.ends[tag]].decode("utf-8", "replace")
-    return {name.lower(): unescape(value) for name, value in _ATTRIBUTE.findall(written)}
+    return {name.lower(): unescape(value) if "&" in value else value for name, value in _ATTRIBUTE.findall(written)}
 
 
-def kept_images(blocks: Blocks, around: Elements, probability: Floats, kept: NDArray[np.bool_]) -> Ints:
-    """The tags of the images that belong to the kept blocks, in DOM order."""
-    images = blocks.images
-    if not len(images) or not kept.any():
-        return images[:0]
-    scores = features(blocks, around, probability, kept)
-    wanted = judge(scores)
-    return np.array([int(tag) for tag in images[wanted] if not no_content(attributes_of(blocks, int(tag)))], np.int64)
+def kept_images(
+    blocks: Blocks, around: Elements, probability: Floats, kept: NDArray[np.bool_]
+) -> list[tuple[int, Attributes]]:
+    """The tags of the images that belong to the kept blocks, in DOM order, and their attributes."""
+    if not len(blocks.images) or not kept.any():
+        return []
+    of = features(blocks, around, probability, kept)
+    found = []
+    # The markup of those only that stand where content is: it costs more to read.
+    for at in np.flatnonzero(judge(of)).tolist():
+        tag = int(blocks.images[at])
+        attributes = attributes_of(blocks, tag)
+        if not no_content(attributes, bool(of["inline"][at])) and not _leads_home(blocks, tag):
+            found.append((tag, attributes))
+    return found
 
 
 def features(blocks: Blocks, around: Elements, probability: Floats, kept: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """What `judge` asks of the I images."""
+    """What `judge` asks of the I images.
+
+    `share`: of kept words in the smallest element around the image that has enough of them, the image's own figure apart;
+    `level`: how many elements further out that is; `since`, `until`: words to the nearest kept block before and after;
+    `bits`: of the elements around it that do not hold the bulk of the content; `kept_before`: share of all kept words.
+    """
     images = blocks.images
     count, total = len(blocks.starts), len(blocks.first)
     words = blocks.counts[:, 0].astype(np.float64)
     held = np.concatenate([[0.0], np.cumsum(words)])
     good = np.concatenate([[0.0], np.cumsum(words * kept)])
-    likely = np.concatenate([[0.0], np.cumsum(words * probability)])
     before = np.searchsorted(blocks.first, np.arange(count + 1))
     closes = np.append(blocks.match, count)
-    at = np.searchsorted(blocks.first, images)  # the block after each image
-    share, chance = np.full(len(images), -1.0), np.full(len(images), -1.0)
-    level = np.full(len(images), CLIMBED)
-    element = images.copy()
+
+    figure, element = np.full(len(images), -1), images.copy()
+    bulk = np.full(len(images), count)
+    open_ = np.ones(len(images), bool)
+    for _ in range(CLIMBED):
+        element = around.up[element]
+        found = (around.form[element] == TAG["figure"]) & (figure < 0)
+        figure[found] = element[found]
+        heavy = open_ & (good[before[closes[element]]] - good[before[element]] >= BULK * good[-1])
+        bulk[heavy] = element[heavy]
+        open_ &= ~heavy
+    inner = np.where(figure >= 0, figure, images)
+    low_own, high_own = before[inner], before[closes[inner]]
+    size_own, good_own = held[high_own] - held[low_own], good[high_own] - good[low_own]
+
+    share, level = np.full(len(images), -1.0), np.full(len(images), CLIMBED)
+    element = inner
     for step in range(CLIMBED):
         element = around.up[element]
         inside = element < count
         low = np.where(inside, before[element], 0)
         high = np.where(inside, before[closes[element]], total)
-        size = held[high] - held[low]
+        size = held[high] - held[low] - size_own
         new = (share < 0) & ((size >= ENOUGH) | ~inside)
-        share[new] = ((good[high] - good[low]) / np.maximum(size, 1))[new]
-        chance[new] = ((likely[high] - likely[low]) / np.maximum(size, 1))[new]
+        share[new] = ((good[high] - good[low] - good_own) / np.maximum(size, 1))[new]
         level[new] = step
     index = np.arange(total)
-    previous = np.maximum.accumulate(np.where(kept, index, -1))
-    following = np.minimum.accumulate(np.where(kept, index, total)[::-1])[::-1]
-    last = np.where(at > 0, previous[np.maximum(at - 1, 0)], -1)
-    next_ = np.where(at < total, following[np.minimum(at, total - 1)], total)
-    since = np.where(last >= 0, held[at] - held[last + 1], 1e6)
-    until = np.where(next_ < total, held[np.minimum(next_, total)] - held[at], 1e6)
-    padded = np.concatenate([[0.0], probability, [0.0]])
+    previous = np.append(np.maximum.accumulate(np.where(kept, index, -1)), -1)[low_own - 1]
+    following = np.append(np.minimum.accumulate(np.where(kept, index, total)[::-1])[::-1], total)[high_own]
+    since = np.where(previous >= 0, held[low_own] - held[previous + 1], np.inf)
+    until = np.where(following < total, held[np.minimum(following, total)] - held[high_own], np.inf)
     return {
         "share": share,
-        "chance": chance,
         "level": level,
         "since": since,
         "until": until,
-        "before": padded[at],
-        "after": padded[at + 1],
-        "bits": around.bits[images],
-        "weight": around.around[images],
-        "kept_before": good[at] / max(good[-1], 1),
-        "figure": _in(around, images, "figure"),
+        "bits": around.bits[images] & ~around.bits[bulk],
+        "kept_before": good[low_own] / max(good[-1], 1),
+        "figure": figure >= 0,
+        "inline": (share >= INLINE_SHARE) & (level <= 4) & (np.maximum(since, until) < NEAR),
     }
 
 
-def _in(around: Elements, images: Ints, name: str) -> NDArray[np.bool_]:
-    return (around.bits[images] >> BITS.index(name) & 1) > 0
-
-
 def judge(of: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """An image is content where most words of what is close around it are kept, or kept text stands on both sides; and the
-    lead image above the text."""
+    """An image is content where most words close around it are kept and kept text is near, where kept text stands on both
+    sides, and as the lead image above the text; but not in a part of the page that is for something else."""
     outside = (of["bits"] & _OUTSIDE) != 0
-    within = of["share"] >= SHARE
-    between = (of["since"] <= 30) & (of["until"] <= 30)
+    outside |= ((of["bits"] & _COMMENT) != 0) & (of["share"] < SHARE)
+    # A box of any name in the midst of a text is a part of it.
+    outside &= ~(of["inline"] & (of["since"] + of["until"] <= AMIDST))
+    near = np.minimum(of["since"], of["until"]) <= NEAR
+    within = (of["share"] >= SHARE) & near
+    between = (of["since"] <= NEAR) & (of["until"] <= NEAR) & ((of["share"] >= BETWEEN_SHARE) | of["figure"])
     lead = (of["kept_before"] < 0.02) & (of["until"] <= LEAD) & (of["share"] >= 0.1)
     wanted: NDArray[np.bool_] = (within | between | lead) & ~outside
     return wanted
 
 
-def no_content(attributes: dict[str, str | None]) -> bool:
-    """Whether the markup says that an image is an icon, an avatar, a logo, a spacer or a counter."""
+def _leads_home(blocks: Blocks, tag: int) -> bool:
+    """Whether the image is a link to the site's first page: its logo."""
+    parent = int(blocks.parent[tag])
+    for _ in range(3):
+        if parent >= 0 and blocks.tag[parent] == TAG["a"]:
+            return _ROOT.fullmatch((attributes_of(blocks, parent).get("href") or "x").strip()[:300]) is not None
+        parent = int(blocks.parent[parent]) if parent >= 0 else -1
+    return False
+
+
+def no_content(attributes: Attributes, inline: bool = False) -> bool:
+    """Whether the markup says that an image is an icon, an avatar, a logo, a spacer or a counter. `inline`: it stands in
+    the midst of text, where the small may belong to it."""
     for name in ("width", "height"):
         match = _NUMBER.match(attributes.get(name) or "")
-        if match and int(match[1]) < MIN_SIDE:
+        if match and int(match[1]) < (MIN_INLINE if inline else MIN_SIDE):
             return True
     if "hidden" in attributes:
         return True

@@ -1,1 +1,1 @@
-"""Scripts that make the model files under `filters/data`."""
+"""Models that look at images: decoded pictures in, scores out; and the script that makes the one that comes along."""

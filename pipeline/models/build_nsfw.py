@@ -10,7 +10,7 @@ Needs the package onnx: pip install 'carnac[build]'.
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,7 +72,10 @@ def build(path: Path) -> bytes:
     return data
 
 
-def steps(weights: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+
+def steps(weights: Array, where: str) -> tuple[Array, Array, Array]:
     """`weights` as q (uint8, same shape), scale and min (float32 scalars) with q * scale + min == weights.
 
     Equal within a few rounding errors of float32. The extremes of a tensor are its q = 0 and q = 255, as
@@ -83,7 +86,7 @@ def steps(weights: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray, np.n
     q = np.rint((weights.astype(np.float64) - low) / scale)
     if np.abs(q * scale + low - weights).max() > 3e-7 * max(abs(low), abs(high)):
         raise UserError(f"{where} has other values than 256 steps of one scale, which nsfwjs's models have")
-    return q.astype(np.uint8), np.float32(scale).reshape(()), np.float32(low).reshape(())
+    return q.astype(np.uint8), np.array(scale, np.float32), np.array(low, np.float32)
 
 
 def _nodes(onnx: "onnx", name: str) -> list["onnx.NodeProto"]:

@@ -24,6 +24,7 @@ from pipeline.document import Node
 from pipeline.html import main as method
 from pipeline.html.decode import decode
 from pipeline.html.extract import extract
+from pipeline.html.ground_truth import fold_of
 from pipeline.html.network import load
 
 KINDS = ("article", "documentation", "service", "forum", "product", "collection", "listing")
@@ -70,8 +71,6 @@ def texts(material: Path, folds: Path | None) -> None:
     pages = [record for record in records(material, "wcxb-*") if record.url in truths]
     models = []
     if folds:
-        from pipeline.html.train_main import fold_of
-
         models = [load(path) for path in sorted(folds.glob("main-*.npz"))]
     scores: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in METHODS}
     seconds = dict.fromkeys(METHODS, 0.0)

@@ -1,0 +1,96 @@
+"""Characters or words in; how often each n-gram that repeats occurs out. Exact, and in linear time for long texts."""
+
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+Keys = np.ndarray[Any, np.dtype[np.uint64]]
+
+# 2**64 over the golden ratio, Knuth's multiplier for hashing.
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_U64 = np.dtype(np.uint64)
+_EACH = (1,)
+_SLOTS = 1 << 18
+_TO_SLOT = np.uint64(64 - 18)
+_TABLE = np.zeros(_SLOTS, np.int32)
+
+
+def repeats_of_characters(text: str, n: int) -> list[int]:
+    """The numbers of occurrences of the character n-grams that occur more than once."""
+    total = len(text) - n + 1
+    narrow = _bytes(text) if 8 <= n <= 16 and total >= 32 else None
+    if narrow is None:
+        ngrams = [text[start : start + n] for start in range(total)]
+        if len(set(ngrams)) == len(ngrams):
+            return []
+        return [count for count in Counter(ngrams).values() if count > 1]
+    # Eight characters are a 64-bit number, an n-gram of up to 16 is its first and its last eight, and sorting numbers is
+    # much faster than counting strings. The 64 bits to which the two are mixed could collide, once in some thirty
+    # million texts of a million characters.
+    mixed: Keys = np.ndarray((total,), _U64, narrow, 0, _EACH) * _ODD
+    mixed += np.ndarray((total,), _U64, narrow, n - 8, _EACH)
+    return _repeats(mixed)
+
+
+def repeats_of_words(words: list[str], n: int) -> list[int]:
+    """The numbers of occurrences of the word n-grams that occur more than once."""
+    # Where an n-gram comes again, each of its n words comes again.
+    if len(words) - len(set(words)) < n:
+        return []
+    if len(words) < 100:
+        if not _has_known_run(words, n):
+            return []
+        return [count for count in Counter(zip(*(words[i:] for i in range(n)), strict=False)).values() if count > 1]
+    hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
+    total = len(words) - n + 1
+    mixed = hashes[:total].copy()
+    for i in range(1, n):
+        mixed *= _ODD
+        mixed += hashes[i : i + total]
+    return _repeats(mixed)
+
+
+def _bytes(text: str) -> bytes | None:
+    """The text with one byte a character, different ones for different characters; None where that takes more."""
+    if text.isascii():
+        return text.encode()
+    for charset in ("latin-1", "cp1252"):
+        with suppress(UnicodeEncodeError):
+            return text.encode(charset)
+    return None
+
+
+def _has_known_run(words: list[str], n: int) -> bool:
+    """Whether n words in a row have all been there before, as they have where an n-gram comes again."""
+    seen: set[str] = set()
+    run = 0
+    for word in words:
+        if word not in seen:
+            seen.add(word)
+            run = 0
+        elif (run := run + 1) == n:
+            return True
+    return False
+
+
+def _repeats(keys: Keys) -> list[int]:
+    """The numbers of occurrences of the keys that occur more than once. Sorts `keys` in place."""
+    ordered = keys[_sharing(keys)] if 500 <= len(keys) < _SLOTS else keys
+    ordered.sort()
+    again = ordered[1:] == ordered[:-1]
+    if not np.count_nonzero(again):
+        return []
+    return [count + 1 for count in Counter(ordered[1:][again].tolist()).values()]
+
+
+def _sharing(keys: Keys) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which keys share a slot of the table with another: all that are equal, and a few more."""
+    slots = (keys >> _TO_SLOT).view(np.int64)
+    order = np.arange(len(keys), dtype=np.int32)
+    _TABLE[slots] = order
+    lost = slots[_TABLE[slots] != order]
+    _TABLE[lost] = -1
+    shared: np.ndarray[Any, np.dtype[np.bool_]] = _TABLE[slots] == -1
+    return shared

@@ -1,0 +1,139 @@
+"""The filters, measured: parity with the published decisions, and their speed on one core.
+
+    python -m tests.benchmarks.filters [MATERIAL]        # the folder of real pages; by default ../shared/material
+
+A function a figure. Prints each beside its limit; exit status 1 if one is not held.
+"""
+
+import gzip
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filters.language import Language
+from filters.text import Text
+from pipeline.config import load
+from pipeline.rules import Rule
+from pipeline.rules import load as load_rules
+from tests.conftest import ROOT
+
+Row = dict[str, Any]
+PUBLISHED = {"number_of_words": "words"}  # where the reference names a rule otherwise
+
+
+class Figure(NamedTuple):
+    name: str
+    value: float
+    limit: float
+
+    @property
+    def held(self) -> bool:
+        return self.value >= self.limit
+
+
+class Texts(NamedTuple):
+    pages: list[Row]
+    paragraphs: list[Row]
+    documents: list[str]  # the paragraphs that the published rules keep, of each page that has any
+
+    @classmethod
+    def of(cls, material: Path) -> "Texts":
+        with gzip.open(material / "reference" / "obelics-pages.jsonl.gz", "rt", encoding="utf-8") as lines:
+            pages = [json.loads(line) for line in lines]
+        kept = ([row["text"] for row in page["paragraphs"] if row["dropped_by"] is None] for page in pages)
+        return cls(pages, [row for page in pages for row in page["paragraphs"]], ["\n\n".join(k) for k in kept if k])
+
+
+def rules() -> tuple[list[Rule], list[Rule]]:
+    """The text rules of configs/obelics.yaml: of paragraphs, of documents."""
+    settings = load(str(ROOT / "configs" / "obelics.yaml"), ["input.paths=[.]"]).text
+    of_document = load_rules(settings.document, "document")
+    return load_rules(settings.paragraph, "paragraph"), [rule for rule in of_document if rule.takes == "text"]
+
+
+def parity(texts: Texts) -> Iterator[Figure]:
+    """The values and the decision for each paragraph against the published code's; prints who differs where."""
+    ours = {rule.name: rule for rule in rules()[0] if rule.name != "common_words"}  # whose published list is not public
+    near: Counter[str] = Counter()
+    confusion: Counter[tuple[str, str]] = Counter()
+    within = {"character_repetition": 1e-3, "word_repetition": 1e-3, "special_characters": 0.02, "punctuation": 0.02}
+    for theirs in texts.paragraphs:
+        text = Text(theirs["text"])
+        verdicts = {PUBLISHED.get(name, name): rule.judge(text) for name, rule in ours.items()}
+        near.update(name for name, most in within.items() if abs(float(verdicts[name].value) - theirs[name]) <= most)
+        dropped_by = next((name for name, verdict in verdicts.items() if not verdict.keep), None)
+        confusion[theirs["dropped_by"] or "kept", dropped_by or "kept"] += 1
+    total = len(texts.paragraphs)
+    print(f"{'published':<22}{'ours':<22}{'paragraphs':>10}")
+    for (published, found), count in confusion.most_common():
+        print(f"{published:<22}{found:<22}{count:>10}{'' if published == found else '   differs'}")
+    for name, most in within.items():
+        yield Figure(f"% of paragraphs: {name} within {most:g}", 100 * near[name] / total, 99 if most < 0.01 else 98)
+    same = sum(count for (published, found), count in confusion.items() if (published == "kept") == (found == "kept"))
+    yield Figure("% of paragraphs: kept or dropped alike", 100 * same / total, 98)
+
+
+def speed_of_rules(texts: Texts) -> Iterator[Figure]:
+    """Paragraphs a second, in the run's way: until a rule drops, then the rules of documents on what is left."""
+    of_paragraph, of_document = rules()
+    paragraphs = [row["text"] for row in texts.paragraphs]
+
+    def until_dropped(judged: list[str], judges: list[Rule]) -> None:
+        for part in judged:
+            text = Text(part)
+            any(not rule.judge(text).keep for rule in judges)
+
+    def every(judged: list[str], judges: list[Rule]) -> None:
+        for part in judged:
+            text = Text(part)
+            for rule in judges:
+                rule.judge(text)
+
+    count = len(paragraphs)
+    one = fastest(lambda: until_dropped(paragraphs, of_paragraph))
+    whole = fastest(lambda: every(texts.documents, of_document))
+    yield Figure("paragraphs/s, rules of paragraphs", count / one, 60_000)
+    yield Figure("paragraphs/s, no rule left out", count / fastest(lambda: every(paragraphs, of_paragraph)), 0)
+    yield Figure("MB/s, rules of documents", sum(map(len, texts.documents)) / whole / 1e6, 0)
+    yield Figure("paragraphs/s, both together", count / (one + whole), 60_000)
+
+
+def speed_of_language(texts: Texts) -> Iterator[Figure]:
+    """fastText reads some 10 MB/s, whatever they are divided into: documents a second are a matter of their length."""
+    identify = Language().identify
+    short = [row["text"] for row in texts.paragraphs]
+    seconds = fastest(lambda: [identify(Text(text)) for text in texts.documents])
+    mean = sum(map(len, texts.documents)) / len(texts.documents)
+    yield Figure(f"documents/s, language, {mean:.0f} characters each", len(texts.documents) / seconds, 15_000)
+    yield Figure("MB/s, language", sum(map(len, texts.documents)) / seconds / 1e6, 0)
+    mean = sum(map(len, short)) / len(short)
+    seconds = fastest(lambda: [identify(Text(text)) for text in short])
+    yield Figure(f"texts/s, language, {mean:.0f} characters each", len(short) / seconds, 15_000)
+
+
+def fastest(work: Callable[[], object], times: int = 5) -> float:
+    """Seconds of this process in the fastest of several runs, the first of which also loads word lists."""
+    seconds = []
+    for _ in range(times):
+        started = time.process_time()
+        work()
+        seconds.append(time.process_time() - started)
+    return min(seconds)
+
+
+def main(material: Path) -> int:
+    texts = Texts.of(material)
+    figures = [*parity(texts), *speed_of_rules(texts), *speed_of_language(texts)]
+    print()
+    for figure in figures:
+        limit = f"limit {figure.limit:g}   {'held' if figure.held else 'NOT HELD'}" if figure.limit else ""
+        print(f"{figure.name:<56} {figure.value:10.1f}   {limit}".rstrip())
+    return 0 if all(figure.held for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material"))
