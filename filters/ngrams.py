@@ -1,4 +1,8 @@
-"""Characters or words in; how often each n-gram that repeats occurs out. Exact, and in linear time for long texts."""
+"""Characters or words in; how often each n-gram that repeats occurs out, in next to linear time.
+
+Where n-grams are counted as 64-bit numbers, two different ones could fall together: once in some thirty million texts of
+a million n-grams.
+"""
 
 from collections import Counter
 from contextlib import suppress
@@ -12,6 +16,7 @@ Keys = np.ndarray[Any, np.dtype[np.uint64]]
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _U64 = np.dtype(np.uint64)
 _EACH = (1,)
+_ASCII = bytes(range(128))
 _SLOTS = 1 << 18
 _TO_SLOT = np.uint64(64 - 18)
 _TABLE = np.zeros(_SLOTS, np.int32)
@@ -20,15 +25,16 @@ _TABLE = np.zeros(_SLOTS, np.int32)
 def repeats_of_characters(text: str, n: int) -> list[int]:
     """The numbers of occurrences of the character n-grams that occur more than once."""
     total = len(text) - n + 1
-    narrow = _bytes(text) if 8 <= n <= 16 and total >= 32 else None
-    if narrow is None:
+    if total < 32:
         ngrams = [text[start : start + n] for start in range(total)]
         if len(set(ngrams)) == len(ngrams):
             return []
         return [count for count in Counter(ngrams).values() if count > 1]
+    narrow = _bytes(text) if 8 <= n <= 16 else None
+    if narrow is None:
+        return _repeats(_rolled(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(_U64), n))
     # Eight characters are a 64-bit number, an n-gram of up to 16 is its first and its last eight, and sorting numbers is
-    # much faster than counting strings. The 64 bits to which the two are mixed could collide, once in some thirty
-    # million texts of a million characters.
+    # much faster than counting strings.
     mixed: Keys = np.ndarray((total,), _U64, narrow, 0, _EACH) * _ODD
     mixed += np.ndarray((total,), _U64, narrow, n - 8, _EACH)
     return _repeats(mixed)
@@ -43,23 +49,33 @@ def repeats_of_words(words: list[str], n: int) -> list[int]:
         if not _has_known_run(words, n):
             return []
         return [count for count in Counter(zip(*(words[i:] for i in range(n)), strict=False)).values() if count > 1]
-    hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
-    total = len(words) - n + 1
-    mixed = hashes[:total].copy()
+    return _repeats(_rolled(np.fromiter(map(hash, words), np.int64, len(words)).view(_U64), n))
+
+
+def _rolled(values: Keys, n: int) -> Keys:
+    """A 64-bit hash of each n values in a row."""
+    total = len(values) - n + 1
+    mixed = values[:total].copy()
     for i in range(1, n):
         mixed *= _ODD
-        mixed += hashes[i : i + total]
-    return _repeats(mixed)
+        mixed += values[i : i + total]
+    return mixed
 
 
 def _bytes(text: str) -> bytes | None:
-    """The text with one byte a character, different ones for different characters; None where that takes more."""
+    """The text with one byte a character, different ones for different characters; None where it has too many of them."""
     if text.isascii():
         return text.encode()
-    for charset in ("latin-1", "cp1252"):
-        with suppress(UnicodeEncodeError):
-            return text.encode(charset)
-    return None
+    with suppress(UnicodeEncodeError):
+        return text.encode("latin-1")
+    beyond = set(text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass"))
+    wide = sorted(character for character in beyond if character > "\xff")
+    free = [chr(code) for code in range(0x80, 0x100) if chr(code) not in beyond]
+    if len(wide) > len(free):
+        return None
+    for character, other in zip(wide, free, strict=False):
+        text = text.replace(character, other)
+    return text.encode("latin-1")
 
 
 def _has_known_run(words: list[str], n: int) -> bool:
@@ -77,11 +93,16 @@ def _has_known_run(words: list[str], n: int) -> bool:
 
 def _repeats(keys: Keys) -> list[int]:
     """The numbers of occurrences of the keys that occur more than once. Sorts `keys` in place."""
-    ordered = keys[_sharing(keys)] if 500 <= len(keys) < _SLOTS else keys
+    many = len(keys) >= 500
+    ordered = keys[_sharing(keys)] if many and len(keys) < _SLOTS else keys
     ordered.sort()
     again = ordered[1:] == ordered[:-1]
     if not np.count_nonzero(again):
         return []
+    if many:
+        counts = np.diff(np.flatnonzero(~again), prepend=-1, append=len(again))
+        repeated: list[int] = counts[counts > 1].tolist()
+        return repeated
     return [count + 1 for count in Counter(ordered[1:][again].tolist()).values()]
 
 

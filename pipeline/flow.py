@@ -47,7 +47,7 @@ def flow(run: Run) -> Stage:
     )  # fmt: skip
 
     # Whoever said no to training is taken at their word before any image of theirs is touched.
-    allowed = run.each("consent", ask_consent, c.consent, reads=c.consent.lists, documents=unique)
+    allowed = run.each("consent", ask_consent, c.consent, documents=unique)
 
     # Images of what is left: from the nearest record of the crawl, or the web; seen and scored once, then judged.
     records = run.sql("nearest_record", wanted=allowed.table("wanted"), records=pages.table("records"))

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable
 from functools import partial
 from math import isnan
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -102,6 +103,9 @@ def _check_arguments(name: str, target: Callable[..., Verdict], arguments: Any) 
             TypeAdapter(hints[key]).validate_python(value, strict=True)  # strict: true is no number
         except ValidationError as error:
             raise ValueError(f"{name}.{key}: {error.errors()[0]['msg'].lower()}, found {value!r}") from None
+        unread = [path for path in value if not Path(path).is_file()] if key == "files" else []
+        if unread:
+            raise ValueError(f"{name}.files: {unread[0]}: no such file")
         if isinstance(value, float) and isnan(value):  # which no value is above or below
             raise ValueError(f"{name}.{key}: is no number, found {value!r}")
     try:

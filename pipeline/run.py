@@ -140,21 +140,16 @@ class Run:
         name: str,
         task: Callable[[Work, Any], None],
         settings: BaseModel | tuple[BaseModel, ...],
-        reads: Sequence[str] = (),
         **inputs: Stage | Answer | None,
     ) -> Stage:
-        """Runs `task` on every shard that all its input stages have; `reads` are files whose content it depends on."""
+        """Runs `task` on every shard that all its input stages have."""
         stages = {key: value for key, value in inputs.items() if isinstance(value, Stage)}
         answers = {key: value for key, value in inputs.items() if isinstance(value, Answer)}
         shards = sorted(set.intersection(*(set(stage.prefixes) for stage in stages.values())))
         folder = self._stage_folder(name)
         sections = settings if isinstance(settings, tuple) else (settings,)
-        about = [
-            name,
-            code_version(task.__module__),
-            [section.model_dump(mode="json") for section in sections],
-            [identity(path) for path in reads],
-        ]
+        dumped = [section.model_dump(mode="json") for section in sections]
+        about = [name, code_version(task.__module__), dumped, [identity(path) for path in sorted(_files(dumped))]]
         asked = {key: answer.fingerprint for key, answer in answers.items()}
         jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
@@ -262,6 +257,15 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     except ValueError:
         raise UserError(f"{folder / 'run.json'}: damaged; remove the folder or choose another output") from None
     return read
+
+
+def _files(value: Any) -> set[str]:
+    """The files that settings name: lists, models. A stage depends on what they hold, not on their names alone."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return {path for inner in value for path in _files(inner)}
+    return {value} if isinstance(value, str) and Path(value).is_file() else set()
 
 
 def _whole(prefix: Path, receipt: Receipt) -> bool:

@@ -38,6 +38,7 @@ def refused(capfd: pytest.CaptureFixture[str], *arguments: str, status: int = 2)
         ("score_rules.document.langauge={labels: [en], min: 0.8}", "rule langauge, did you mean language?"),
         ("score_rules.document.language.mni=0.1", "language: unknown threshold mni (known: labels, min)"),
         ("text.document.language={labels: [en], min: 0.8}", "language is a rule for: scored document"),
+        ("text.document.blocked_hosts={files: [nowhere.txt]}", "blocked_hosts.files: nowhere.txt: no such file"),
         ("text.paragraph.stop_words={}", "stop_words: missing a required argument: 'min'"),
         ("text.paragraph.stop_words.min=many", "stop_words.min: "),
         ("text.paragraph.stop_words=0.3", "stop_words: "),

@@ -267,13 +267,16 @@ def read_again(tmp_path: Path) -> Callable[..., tuple[int, Stage]]:
         fingerprints[shard] = f"read {shard}"
     config = Config.model_validate({"name": "t", "output": str(tmp_path / "out"), "input": {"paths": ["x"]}})
 
-    def run(least: int = 1, reads: Sequence[str] = (), changed: int | None = None) -> tuple[int, Stage]:
-        rules = RuleSet.model_validate({"paragraph": {"number_of_words": {"min": least, "max": 9}}})
+    def run(least: int = 1, listed: str | None = None, changed: int | None = None) -> tuple[int, Stage]:
+        blocked = {"blocked_hosts": {"files": [listed]}} if listed else {}
+        rules = RuleSet.model_validate(
+            {"paragraph": {"number_of_words": {"min": least, "max": 9}}, "document": blocked}
+        )
         known = {shard: text + ("*" if shard == changed else "") for shard, text in fingerprints.items()}
         pages = Stage("in", {shard: (str(tmp_path / "in" / f"{shard:05d}"),) for shard in known}, known)
         with Run(config, "c.yaml") as opened:
             opened.engine = Inline(config.engine, tmp_path / "spill")
-            stage = opened.each("text", judge, rules, reads=reads, documents=pages)
+            stage = opened.each("text", judge, rules, documents=pages)
             return opened.done, stage
 
     return run
@@ -299,9 +302,9 @@ def test_a_changed_file_that_a_stage_reads_redoes_it(
     read_again: Callable[..., tuple[int, Stage]], tmp_path: Path
 ) -> None:
     (tmp_path / "list").write_text("a")
-    assert [read_again(reads=[str(tmp_path / "list")])[0] for _ in range(2)] == [2, 0]
+    assert [read_again(listed=str(tmp_path / "list"))[0] for _ in range(2)] == [2, 0]
     (tmp_path / "list").write_text("b")
-    assert read_again(reads=[str(tmp_path / "list")])[0] == 2
+    assert read_again(listed=str(tmp_path / "list"))[0] == 2
 
 
 def change_fingerprint(prefix: Path) -> None:

@@ -43,7 +43,7 @@ _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
 _SIZE = re.compile(r"(?:[-_ ]\d{2,5}x\d{2,5}|@\dx|[-_ ]scaled)$")
 # An address that resolving leaves as it is: most are so, and it is what takes the longest.
 _RESOLVED = re.compile(
-    r"https?://[a-z0-9_-]++(?:\.[a-z0-9_-]++)++(?:/(?!\.)[a-zA-Z0-9_~!$&'()*+,:;=@%-][a-zA-Z0-9_~.!$&'()*+,:;=@%-]*+)++/?(?:\?[a-zA-Z0-9_~.!$&()*+,/:;=@%-]++)?"
+    r"https?://[a-z0-9_-]++(?:\.[a-z0-9_-]++)++(?:/(?!\.)[a-zA-Z0-9_~!$&'()*+,:=@%-][a-zA-Z0-9_~.!$&'()*+,:=@%-]*+)++/?(?:\?[a-zA-Z0-9_~.!$&()*+,/:=@%-]++)?"
 )
 # What the WHATWG URL standard leaves as written in a path and in a query (of printable ASCII), "%" included.
 _PATH_SAFE = "!$%&'()*+,-./:;=@[]\\^_|~"

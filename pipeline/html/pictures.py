@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.html.blocks import TAG, Blocks, Floats, Ints
+from pipeline.html.blocks import TAG, Blocks, Floats
 from pipeline.html.features import Elements
 from pipeline.html.lexicon import BITS
 
