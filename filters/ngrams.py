@@ -17,9 +17,6 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _U64 = np.dtype(np.uint64)
 _EACH = (1,)
 _ASCII = bytes(range(128))
-_SLOTS = 1 << 18
-_TO_SLOT = np.uint64(64 - 18)
-_TABLE = np.zeros(_SLOTS, np.int32)
 
 
 def repeats_of_characters(text: str, n: int) -> list[int]:
@@ -66,8 +63,9 @@ def _bytes(text: str) -> bytes | None:
     """The text with one byte a character, different ones for different characters; None where it has too many of them."""
     if text.isascii():
         return text.encode()
-    with suppress(UnicodeEncodeError):
-        return text.encode("latin-1")
+    for charset in ("latin-1", "cp1252"):  # one of them holds most English texts, with their typographic marks
+        with suppress(UnicodeEncodeError):
+            return text.encode(charset)
     beyond = set(text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass"))
     wide = sorted(character for character in beyond if character > "\xff")
     free = [chr(code) for code in range(0x80, 0x100) if chr(code) not in beyond]
@@ -94,7 +92,7 @@ def _has_known_run(words: list[str], n: int) -> bool:
 def _repeats(keys: Keys) -> list[int]:
     """The numbers of occurrences of the keys that occur more than once. Sorts `keys` in place."""
     many = len(keys) >= 500
-    ordered = keys[_sharing(keys)] if many and len(keys) < _SLOTS else keys
+    ordered = keys[_sharing(keys)] if many else keys
     ordered.sort()
     again = ordered[1:] == ordered[:-1]
     if not np.count_nonzero(again):
@@ -107,11 +105,12 @@ def _repeats(keys: Keys) -> list[int]:
 
 
 def _sharing(keys: Keys) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which keys share a slot of the table with another: all that are equal, and a few more."""
-    slots = (keys >> _TO_SLOT).view(np.int64)
+    """Which keys share a slot of a table with another: all that are equal, and a few more. Saves sorting the others."""
+    bits = min(len(keys).bit_length() + 3, 20)
+    slots = (keys >> np.uint64(64 - bits)).view(np.int64)
     order = np.arange(len(keys), dtype=np.int32)
-    _TABLE[slots] = order
-    lost = slots[_TABLE[slots] != order]
-    _TABLE[lost] = -1
-    shared: np.ndarray[Any, np.dtype[np.bool_]] = _TABLE[slots] == -1
+    table = np.empty(1 << bits, np.int32)  # only slots that were written are read
+    table[slots] = order
+    table[slots[table[slots] != order]] = -1
+    shared: np.ndarray[Any, np.dtype[np.bool_]] = table[slots] == -1
     return shared

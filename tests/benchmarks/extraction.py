@@ -69,18 +69,15 @@ def texts(material: Path, folds: Path | None) -> None:
     with gzip.open(material / "pages/ground_truth.jsonl.gz", "rt", encoding="utf-8") as file:
         truths = {row["url"]: row for row in map(json.loads, file)}
     pages = [record for record in records(material, "wcxb-*") if record.url in truths]
-    models = []
-    if folds:
-        models = [load(path) for path in sorted(folds.glob("main-*.npz"))]
+    models = [load(path) for path in sorted(folds.glob("main-*.npz"))] if folds else []
     scores: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in METHODS}
     seconds = dict.fromkeys(METHODS, 0.0)
-    for run in METHODS.values():
+    for name, run in METHODS.items():
         run(pages[0].body, pages[0].content_type, pages[0].url)  # loads what it needs
-    for page in pages:
-        if models:
-            fold = models[fold_of(page.url)]
-            setattr(method, "model", lambda fold=fold: fold)  # noqa: B010
-        for name, run in METHODS.items():
+        for page in pages:
+            if models:
+                fold = models[fold_of(page.url)]
+                setattr(method, "model", lambda fold=fold: fold)  # noqa: B010
             start = time.process_time()
             text = run(page.body, page.content_type, page.url)
             seconds[name] += time.process_time() - start
@@ -88,7 +85,7 @@ def texts(material: Path, folds: Path | None) -> None:
             for kind in ("all", truth["page_type"]):
                 scores[name][kind].append(f1(text, truth["main_content"] or ""))
     seen = "cross-validated over sites" if models else "main has learned from these pages"
-    print(f"Word F1 on {len(pages)} pages ({seen}), and milliseconds a page")
+    print(f"\nWord F1 on {len(pages)} pages ({seen}), and milliseconds a page")
     print(f"{'':20}", *(f"{kind[:9]:>9}" for kind in ("all", *KINDS)), f"{'ms':>7}")
     for name in METHODS:
         values = (f"{np.mean(scores[name][kind]):9.3f}" for kind in ("all", *KINDS))
