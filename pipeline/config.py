@@ -69,7 +69,7 @@ class EngineSettings(Section):
 
 
 class Extract(Section):
-    method: Literal["obelics", "trafilatura"] = "obelics"
+    method: Literal["main", "obelics", "trafilatura"] = "main"
     max_page: Bytes = 5 * 10**6  # bytes of a page's body; what lies beyond is not read
     seconds: float = Field(default=10, gt=0)  # that one page may take; a slower one is dropped
 

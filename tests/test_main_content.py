@@ -140,6 +140,26 @@ def test_blocks_hold_the_words_that_the_parser_sees(markup: str) -> None:
     assert re.findall(r"\w", text) == expected
 
 
+def test_what_looks_like_a_comment_in_a_tag_is_none() -> None:
+    found = blocks(
+        LexborHTMLParser("<body><p a <!-- b>one</p><!-- x > y <p> --><div <c>two</div><!----><p>three --> four</p>")
+    )
+    assert found is not None
+    assert [TAGS[found.tag[at]] for at in found.element] == ["p", "div", "p"]
+    assert (found.match[found.match] == np.arange(len(found.tag))).all()
+
+
+@pytest.mark.parametrize(
+    "inner", ["<math><img></math>", "<math><mi><meta>x</mi></math>", "<math><annotation><br>y", "<me<select>z"]
+)
+def test_odd_elements_leave_the_rest_in_place(inner: str) -> None:
+    found = blocks(LexborHTMLParser(f"<body><div><p>before</p>{inner}</div><ul><li>after</ul>"))
+    assert found is not None
+    assert (found.match[found.match] == np.arange(len(found.tag))).all()
+    assert (found.tag[found.match] == found.tag).all()
+    assert found.tag[found.element[0]] == TAG["p"]
+
+
 def test_hashes_of_words_are_those_of_their_letters_wherever_they_stand() -> None:
     page = '<p class="entryBody big_post" role="main">Hello You</p> class="liar" <p>you <b>hello</b></p>'
     found = blocks(LexborHTMLParser(page))

@@ -1,6 +1,5 @@
 """A parsed page in; its text blocks, its images and the elements around them, as arrays, out."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +39,6 @@ _NUMBERS = np.array(_ORDER, np.int64)
 _IS_VOID = np.array([name in VOID for name in TAGS] + [False])
 _IS_INLINE = np.array([name in INLINE for name in TAGS] + [False])
 
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 
 # Two lookup tables of packed counts, 21 bits each: what one byte of text adds to its block's sums.
 _FIELD = 21
@@ -99,7 +97,7 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
     """The blocks of `tree`, from which elements without text are removed. None where it holds nothing."""
     tree.strip_tags(DROPPED)
     html = (tree.html or "").encode("utf-8", "replace")
-    html = _COMMENT.sub(b"", html)
+    html = _without_comments(html)
     html = html[max(html.find(b"<html"), 0) :]
     data = np.frombuffer(html + b"        ", np.uint8)
     starts = np.flatnonzero(data == ord("<"))
@@ -112,6 +110,9 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
     tag = _tags(data, starts + 1 + closing)
     void = _IS_VOID[tag]
     match, parent = _tree(closing, void)
+    if (tag[match] != tag).any() or (closing[match] == closing)[~void].any():
+        void = _unpaired(tag, closing, void)
+        match, parent = _tree(closing, void)
 
     # Text lies between a tag's end and the next tag; only stretches that hold something are looked at.
     begin, length = ends[:-1], starts[1:] - ends[:-1]
@@ -201,7 +202,7 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
         held[first_chunk],
         element,
         counts,
-        np.flatnonzero((tag == TAG["img"]) | ((tag == TAG["amp-img"]) & ~closing)),
+        np.flatnonzero(((tag == TAG["img"]) | (tag == TAG["amp-img"])) & ~closing),
     )
 
 
@@ -216,6 +217,25 @@ _OPENING[65:91] = 1
 _OPENING[97:123] = 2
 _OPENING[48:58] = 3
 _OPENING[128:] = 4
+
+
+def _without_comments(html: bytes) -> bytes:
+    """`html` as serialised, its comments taken out; "<!--" may also be part of an attribute's name."""
+    parts: list[bytes] = []
+    kept = seen = 0  # where what is kept goes on, and the end of the last comment or tag
+    at = html.find(b"<!--")
+    while at >= 0:
+        opened = html.find(b"<", max(html.rfind(b">", seen, at) + 1, seen))
+        if opened < at:
+            seen = html.find(b">", at) + 1
+        else:
+            parts.append(html[kept:at])
+            kept = seen = html.find(b"-->", at + 4) + 3
+        if seen < at:  # neither ends
+            break
+        at = html.find(b"<!--", seen)
+    parts.append(html[kept:])
+    return b"".join(parts)
 
 
 def _tags(data: NDArray[np.uint8], at: Ints) -> Ints:
@@ -236,7 +256,7 @@ def _tags(data: NDArray[np.uint8], at: Ints) -> Ints:
 def _tree(closing: NDArray[np.bool_], void: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Which tags belong together, and which element is around each, from well-formed nesting."""
     count = len(closing)
-    step = np.where(closing, -1, np.where(void, 0, 1))
+    step = np.where(void, 0, np.where(closing, -1, 1))  # in MathML, <img> may have an end tag
     depth = np.cumsum(step) - (step > 0)  # of the element, for both its tags
     index = np.arange(count)
     match = index.copy()
@@ -256,6 +276,30 @@ def _tree(closing: NDArray[np.bool_], void: NDArray[np.bool_]) -> tuple[Ints, In
     return match, parent
 
 
+def _unpaired(tag: Ints, closing: NDArray[np.bool_], void: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`void`, and the tags that have no partner, where the serialised page does not nest well."""
+    unpaired = void.copy()
+    opened: list[int] = []
+    waiting: dict[int, int] = {}
+    kinds, closes = tag.tolist(), closing.tolist()
+    for at in np.flatnonzero(~void).tolist():
+        kind = kinds[at]
+        if not closes[at]:
+            opened.append(at)
+            waiting[kind] = waiting.get(kind, 0) + 1
+        elif not waiting.get(kind):
+            unpaired[at] = True
+        else:
+            while True:
+                last = opened.pop()
+                waiting[kinds[last]] -= 1
+                if kinds[last] == kind:
+                    break
+                unpaired[last] = True
+    unpaired[opened] = True
+    return unpaired
+
+
 def _open(chosen: NDArray[np.bool_], match: Ints, closing: NDArray[np.bool_]) -> Ints:
     """(N,) how many of the chosen elements are open after each tag."""
-    return np.cumsum(np.where(chosen, np.where(closing, -1, 1), 0))
+    return np.cumsum(np.where(chosen & (match != np.arange(len(match))), np.where(closing, -1, 1), 0))

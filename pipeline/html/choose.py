@@ -6,13 +6,16 @@ from numpy.typing import NDArray
 from pipeline.html.blocks import Blocks, Floats
 
 REPEATED = 6  # words: a block of so many that the page holds twice is kept once
+# The network is surer than it is right. Found by cross-validation over sites: F1 0.876 at 1, 0.881 from 2 to 3, 0.875 at 4.
+TEMPERATURE = 2.0
 
 
 def chosen(probability: Floats, blocks: Blocks) -> NDArray[np.bool_]:
     """The blocks that together have the greatest expected F1, counted in words: those above a threshold of the page's own
     (Lipton et al. 2014, "Optimal thresholding of classifiers to maximize F1 measure")."""
     words = blocks.counts[:, 0]
-    probability = once(probability, blocks)
+    odds = (probability / np.maximum(1 - probability, 1e-9)) ** (1 / TEMPERATURE)
+    probability = once((odds / (1 + odds)).astype(np.float32), blocks)
     order = np.argsort(-probability, kind="stable")
     size = words[order]
     right = probability[order] * size

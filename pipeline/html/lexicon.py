@@ -146,29 +146,42 @@ def attribute_words(blocks: Blocks) -> tuple[Ints, Hashes, Ints]:
     quotes = np.flatnonzero(data == 34)
     # The next quote closes the value: the pattern ended with the opening one, and within a value it is escaped.
     stop = quotes[np.minimum(np.searchsorted(quotes, at), len(quotes) - 1)]
-    length = np.clip(np.minimum(stop, blocks.ends[owner] - 1) - at, 0, MAX_VALUE) + 1  # a byte to end the last word
-    offset = np.cumsum(length) - length
-    taken = data[np.repeat(at - offset, length) + np.arange(int(length.sum()))]
-    taken[offset + length - 1] = 34
-    lower = _LOWER[taken]
+    stop = np.minimum(np.minimum(stop, blocks.ends[owner] - 1), at + MAX_VALUE)
+    # Most values are there many times: each is taken apart once.
+    html = blocks.html
+    seen: dict[tuple[int, bytes], int] = {}
+    value = np.array(
+        [
+            seen.setdefault((kind, html[begin:end]), len(seen))
+            for kind, begin, end in zip(kind_of.tolist(), at.tolist(), stop.tolist(), strict=True)
+        ]
+    )
+    taken = np.frombuffer(b'"'.join([text for _, text in seen]) + b'"', np.uint8)
+    length = np.array([len(text) + 1 for _, text in seen])
+    kinds_seen = np.array([kind for kind, _ in seen])
     letter, upper = _IS_LETTER[taken], _IS_UPPER[taken]
     camel = np.zeros(len(taken) + 1, bool)
     camel[1:-1] = upper[1:] & letter[:-1] & ~upper[:-1]
     edges = np.diff(letter, prepend=False, append=False) | camel
     begin = np.flatnonzero(edges[:-1] & letter)
     end = np.flatnonzero(edges[1:] & letter) + 1
-    solid_begin, solid_end = _runs(_IS_SOLID[taken])
-    value = np.repeat(np.arange(len(at)), length)
-    of_part, of_whole = value[begin], value[solid_begin]
-    hashes = _hashes(
-        lower, np.concatenate([begin, solid_begin, offset]), np.concatenate([end, solid_end, offset + length])
-    )
-    part, whole, entire = np.split(hashes, [len(begin), len(begin) + len(solid_begin)])
     long = end - begin > 1
-    tags = np.concatenate([owner[of_part][long], owner[of_whole]])
-    words = np.concatenate([(part ^ _SALTS[kind_of[of_part]])[long], whole ^ _SALTS[kind_of[of_whole] + WHOLE]])
+    begin, end = begin[long], end[long]
+    solid_begin, solid_end = _runs(_IS_SOLID[taken])
+    of_byte = np.repeat(np.arange(len(length)), length)
+    hashes = _hashes(_LOWER[taken], np.append(begin, solid_begin), np.append(end, solid_end))
+    of_word = of_byte[np.append(begin, solid_begin)]
+    salt = kinds_seen[of_word]
+    salt[len(begin) :] += WHOLE
+    order = np.argsort(of_word, kind="stable")
+    words = (hashes ^ _SALTS[salt])[order]
+    first = np.searchsorted(of_word[order], np.arange(len(length) + 1))
+    each = np.diff(first)[value]
+    reached = np.cumsum(each)
+    tags = np.repeat(owner, each)
+    words = words[np.repeat(first[value] - reached + each, each) + np.arange(len(tags))]
     classes = kind_of == PART
-    number[owner[classes]] = (entire[classes] >> np.uint64(24)).astype(np.int64)
+    number[owner[classes]] = value[classes] + 1
     return tags, words, number
 
 
