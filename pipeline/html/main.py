@@ -69,7 +69,7 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
     b = page.blocks
     images = kept_images(b, page.elements, page.probability, page.kept)
     more = _more_links(b)
-    texts = np.flatnonzero(page.kept | _ends(b, page.kept, more))
+    texts = np.flatnonzero(page.kept | _ends(b, page.kept, more) | _captions(b, [tag for tag, _ in images]))
     image_tags = np.array([tag for tag, _ in images], np.int64)
     place, till = np.concatenate([b.first[texts], image_tags]), np.concatenate([b.last[texts], image_tags])
     order = np.argsort(place, kind="stable")
@@ -146,6 +146,24 @@ def _caption(blocks: Blocks, figure: int) -> str:
     begin, end = int(blocks.ends[captions[0]]), int(blocks.starts[blocks.match[captions[0]]])
     text = _MARKUP.sub(b" ", blocks.html[begin : min(end, begin + MAX_CAPTION)])
     return " ".join(unescape(text.decode("utf-8", "replace")).split())[:MAX_WORDS]
+
+
+def _captions(blocks: Blocks, images: list[int]) -> NDArray[np.bool_]:
+    """The blocks of the captions in the figures of these images: who keeps an image keeps what is said below it."""
+    captions = np.zeros(len(blocks.first), bool)
+    for image in images:
+        tag = image
+        for _ in range(20):
+            tag = int(blocks.parent[tag])
+            if tag < 0 or blocks.tag[tag] == TAG["figure"]:
+                break
+        if tag < 0:
+            continue
+        within = np.arange(tag, int(blocks.match[tag]))
+        for caption in within[(blocks.tag[within] == TAG["figcaption"]) & ~blocks.closing[within]].tolist():
+            low, high = np.searchsorted(blocks.first, [caption, int(blocks.match[caption])])
+            captions[low:high] = True
+    return captions
 
 
 def _more_links(blocks: Blocks) -> Ints:
