@@ -21,6 +21,7 @@ from pipeline.html.lexicon import PART, ROLE, attribute_words, hash_of, text_wor
 from pipeline.html.main import MODEL, judged, model
 from pipeline.html.network import probabilities
 from pipeline.html.pictures import no_content
+from tests.crawls import prose
 
 URL = "https://example.org/blog/2024/foxes"
 SENTENCE = "The red fox crossed the frozen river before dawn, and nobody on the farm heard it pass by the old barn. "
@@ -232,3 +233,13 @@ def test_images_of_reviewed_pages_are_found(material: Path) -> None:
     right, wanted, found = (sum(column) for column in zip(*image_counts("main", pages), strict=True))
     assert right / wanted >= 0.9
     assert right / found >= 0.8
+
+
+def test_a_book_is_kept_whole_without_its_menu() -> None:
+    """Beyond the longest page that the network has seen it would keep a tenth."""
+    chapters = "".join(f"<h2>Chapter {n}</h2><p>{' '.join(prose(n, 4))}</p>" for n in range(400))
+    menu = "".join(f'<li><a href="/{n}">Other book number {n}</a></li>' for n in range(40))
+    html = f"<body><nav><ul>{menu}</ul></nav><div>{chapters}</div></body>"
+    text = "\n".join(node.text or "" for node in extract(html, "http://books.example/one", "main").nodes)
+    assert all(f"Chapter {n}" in text for n in range(400))
+    assert "Other book" not in text

@@ -75,3 +75,16 @@ def test_a_changed_threshold_for_images_asks_for_no_image_again(tmp_path: Path) 
     assert main(["run", path, "--set", "image_rules.image.image_size.min=180"]) == 0
     assert receipts(tmp_path / "out", "images") == before
     assert any(receipt["drops"] for receipt in receipts(tmp_path / "out", "image_rules").values())
+
+
+def test_a_rule_that_fails_on_too_many_pages_stops_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    crawl(tmp_path / "crawl", files=1, pages=4)
+    path = str(write_configuration(tmp_path))
+    (tmp_path / "hosts.txt").write_bytes(b"\xff\xfe no text at all")
+    broken = ["run", path, "--set", f"text.document.blocked_hosts={{files: [{tmp_path / 'hosts.txt'}]}}"]
+    assert main(broken) == 1
+    told = capfd.readouterr().err
+    assert "text: 4 of 4 documents are quarantined" in told
+    assert main(["explain", path, "--rule", "quarantined"]) == 0
+    assert "blocked_hosts: " in capfd.readouterr().out
+    assert main([*broken, "--set", "max_quarantined=1"]) == 0

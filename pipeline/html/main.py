@@ -17,11 +17,13 @@ from pipeline.html.extract import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_i
 from pipeline.html.features import Elements, elements, table
 from pipeline.html.lexicon import Lexicon
 from pipeline.html.network import Network, load, probabilities
-from pipeline.html.pictures import Attributes, attributes_of, kept_images
+from pipeline.html.pictures import OUTSIDE, Attributes, attributes_of, kept_images
 
 MODEL = Path(__file__).parent / "data" / "main.npz"
 MAX_CAPTION = 4 * MAX_WORDS  # bytes of a <figcaption> that are read
 MAX_SOURCES = 20
+# The longest page learned from has 17,035 words; of books, which are longer, the network would keep a tenth.
+LONGEST = 20_000  # words
 NEAR = 3  # blocks between kept text and a link to the rest of a document
 
 _BREAK = re.compile(rb"<br[^>]*+>")
@@ -56,8 +58,23 @@ def judged(tree: LexborHTMLParser, url: str) -> Judged | None:
         return None
     network, lexicon = model()
     around = elements(found, lexicon)
+    if found.counts[:, 0].sum() > LONGEST:
+        probability = _text_of_a_book(found, around)
+        return Judged(found, around, probability, probability > 0)
     probability = probabilities(network, table(found, around, lexicon, url))
     return Judged(found, around, probability, chosen(probability, found))
+
+
+def _text_of_a_book(blocks: Blocks, around: Elements) -> Floats:
+    """1 for what is no list of links and stands in no part of the page that is named for something else, else 0. Where
+    most of the page is links, an anchor was left open, and that a text is linked says nothing."""
+    words, linked = blocks.counts[:, 0], blocks.counts[:, 1]
+    if linked.sum() > words.sum() / 2:
+        linked = np.zeros_like(linked)
+    element = np.where(blocks.element < 0, len(blocks.starts), blocks.element)
+    outside = (around.bits[element] & OUTSIDE) != 0
+    text: Floats = (~outside & (linked < words / 2)).astype(np.float32)
+    return text
 
 
 def main(tree: LexborHTMLParser, base: str) -> list[Node]:

@@ -34,7 +34,7 @@ _COUNTER = re.compile(
     r"doubleclick|/pixel|scorecardresearch|facebook\.com/tr|google-analytics|quantserve|/beacon|/track|[/_-]ads[/_-]|gravatar\.com/"
 )
 _ROOT = re.compile(r"(?:https?:)?//[^/?#]++/?(?:[?#].*+)?|/(?:[?#].*+)?")
-_OUTSIDE = sum(
+OUTSIDE = sum(
     1 << BITS.index(name)
     for name in (
         *("nav", "footer", "aside", "button", "address"),
@@ -142,7 +142,7 @@ def features(blocks: Blocks, around: Elements, probability: Floats, kept: NDArra
 def judge(of: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
     """An image is content where most words close around it are kept and kept text is near, where kept text stands on both
     sides, and as the lead image above the text; but not in a part of the page that is for something else."""
-    outside = (of["bits"] & _OUTSIDE) != 0
+    outside = (of["bits"] & OUTSIDE) != 0
     outside |= ((of["bits"] & _COMMENT) != 0) & (of["share"] < SHARE)
     # A box of any name in the midst of a text is a part of it.
     outside &= ~(of["inline"] & (of["since"] + of["until"] <= AMIDST))
