@@ -217,7 +217,7 @@ def test_a_page_that_breaks_the_parser_is_dropped(monkeypatch: pytest.MonkeyPatc
     def breaks(tree: LexborHTMLParser, base: str) -> list[Node]:
         raise RecursionError("deep")
 
-    monkeypatch.setitem(extraction.METHODS, "obelics", breaks)
+    monkeypatch.setitem(extraction.METHODS, "main", breaks)
     record = warc.Record("resource", URL, warc.UNKNOWN_DATE, "", 0, 0, content_type="text/html", body=b"<p>x")
     dropped = fill(Document(0, 0, URL, "", 0, 0, warc.UNKNOWN_DATE, []), record, Extract())
     assert dropped is not None

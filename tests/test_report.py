@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Path:
     ]
     for shard, date in enumerate(("2025-05-01T10:00:00Z", "2026-03-10T12:00:00Z")):
         path = write_warc(tmp_path / f"{shard}.warc.gz", responses[3 * shard :], date)
-        documents = stage(folder, "documents", read_documents, Extract(), shard, warc=(str(path),))
+        documents = stage(folder, "documents", read_documents, Extract(method="obelics"), shard, warc=(str(path),))
         text = stage(folder, "text", judge, RULES, shard, documents=documents)
         older = write_verdicts(tmp_path / "older", 0, [{"row": 3, "twin_shard": 1, "twin_row": 0}])
         unique = stage(folder, "unique", apply_verdicts, Duplicates(), shard, documents=text, latest_url=older)

@@ -24,6 +24,7 @@ MAX_CAPTION = 4 * MAX_WORDS  # bytes of a <figcaption> that are read
 MAX_SOURCES = 20
 # The longest page learned from has 17,035 words; of books, which are longer, the network would keep a tenth.
 LONGEST = 20_000  # words
+MOST = 10_000  # blocks; the most were 2,642, and the features of each take kilobytes
 NEAR = 3  # blocks between kept text and a link to the rest of a document
 
 _BREAK = re.compile(rb"<br[^>]*+>")
@@ -58,7 +59,7 @@ def judged(tree: LexborHTMLParser, url: str) -> Judged | None:
         return None
     network, lexicon = model()
     around = elements(found, lexicon)
-    if found.counts[:, 0].sum() > LONGEST:
+    if found.counts[:, 0].sum() > LONGEST or len(found.first) > MOST:
         probability = _text_of_a_book(found, around)
         return Judged(found, around, probability, probability > 0)
     probability = probabilities(network, table(found, around, lexicon, url))

@@ -1,14 +1,14 @@
 """A folder in; in it, the same bytes every time, a small crawl of our own making and the table of its pages' fates."""
 
-import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import StorageFull, UserError
+from pipeline.errors import UserError
 from pipeline.sample.crawl import fetch_all, warc_bytes
 from pipeline.sample.definitions import read_hosts, read_pages, read_pictures
 from pipeline.sample.fates import fates, opt_outs
+from pipeline.storage import aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def write(folder: Path) -> Written:
     rule}, `paragraphs` {first 60 characters: rule}, `contains` and `lacks` (of the kept text) and `digests`
     {address: SHA-256 of the bytes that this capture must get}.
 
-    Raises UserError where the folder cannot be written.
+    Raises UserError where the folder cannot be written, StorageFull where there is no room.
     """
     hosts, pages, pictures = read_hosts(), read_pages(), read_pictures()
     try:
@@ -46,10 +46,11 @@ def write(folder: Path) -> Written:
         contents["opt-out.txt"] = "".join(f"{line}\n" for line in opt_outs(pages)).encode()
         contents["fates.jsonl"] = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
         for name, content in contents.items():
-            _write_whole(folder / name, content)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with aside(folder / name) as temporary:
+                temporary.write_bytes(content)
     except OSError as error:
-        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else UserError
-        raise kind(
+        raise UserError(
             f"{folder}: the sample crawl cannot be written: {error.strerror}; name a folder to write to"
         ) from error
     return Written(
@@ -59,13 +60,3 @@ def write(folder: Path) -> Written:
         pictures=len({digest for of_date in digests.values() for digest in of_date.values()}),
         bytes=sum(len(contents[name]) for name in files),
     )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
