@@ -269,7 +269,7 @@ def _files(value: Any) -> set[str]:
 
 
 def _whole(prefix: Path, receipt: Receipt) -> bool:
-    """Whether the tables are there with the sizes that the receipt says; `carnac verify` reads them, too."""
+    """Whether the tables are there with the sizes that the receipt says."""
     for name, table in receipt.tables.items():
         path = Path(f"{prefix}.{name}.parquet")
         if not path.is_file() or path.stat().st_size != table["bytes"]:
