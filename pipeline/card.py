@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline.report import LEVELS, Summary
+from pipeline.report import Summary, reasons
 from pipeline.storage import aside
 
 if TYPE_CHECKING:
@@ -122,10 +122,7 @@ def _table(splits: dict[str, Counter[str]]) -> str:
 
 def _line(summary: Summary) -> str:
     drops = [
-        f"{level}s: "
-        + ", ".join(f"{rule} {count:,}" for rule, count in sorted(rules.items(), key=lambda x: (-x[1], x[0])))
-        for level in LEVELS
-        if (rules := summary.drops.get(level))
+        f"{level}s: " + ", ".join(f"{rule} {count:,}" for rule, count in rules) for level, rules in reasons(summary)
     ]
     return f"| {summary.stage} | {summary.rows_in:,} | {summary.rows_out:,} | {'; '.join(drops)} |"
 

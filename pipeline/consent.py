@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from filters.page import text_and_image
 from filters.verdict import Verdict
 from pipeline.document import Node, Signal
 from pipeline.errors import UserError
@@ -42,12 +41,9 @@ def ask_consent(work: Work, settings: "Consent") -> None:
             else:
                 kept.append(node)
         document.nodes = kept
-        if (verdict := text_and_image(document)).keep:
-            work.keep(document)
+        if work.keep_whole(document):
             for row in image_key_rows(document):
                 wanted.write(row)
-        else:
-            work.drop(document, "document", "text_and_image", verdict)
 
 
 def refusal(signals: Iterable[Signal], heeded: Sequence[str]) -> tuple[str, Verdict] | None:

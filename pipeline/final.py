@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from filters.page import text_and_image
 from filters.verdict import Verdict
 from pipeline import rules
 from pipeline.document import END_OF_DOCUMENT, Node, paragraphs
@@ -23,10 +22,7 @@ def finish(work: Work, settings: "RuleSet") -> None:
             continue
         drop_paragraphs(work, document, for_paragraph)
         document.nodes = joined(document.nodes)
-        if (verdict := text_and_image(document)).keep:
-            work.keep(document)
-        else:
-            work.drop(document, "document", "text_and_image", verdict)
+        work.keep_whole(document)
 
 
 def joined(nodes: list[Node]) -> list[Node]:

@@ -49,13 +49,18 @@ class Summary:
             self.drops.setdefault(level, Counter()).update(rules)
 
 
-def funnel(folder: Path) -> list[Summary]:
-    """The stages of a run in their order. Raises UserError where there is no run."""
+def _stages(folder: Path) -> list[str]:
     run = read_run(folder)
     if run is None:
         raise UserError(f"{folder}: no run here yet; `carnac run` makes one")
+    stages: list[str] = run["stages"]
+    return stages
+
+
+def funnel(folder: Path) -> list[Summary]:
+    """The stages of a run in their order. Raises UserError where there is no run."""
     summaries = []
-    for name in run["stages"]:
+    for name in _stages(folder):
         summary = Summary(name)
         for path in sorted((folder / "stages" / name).glob("*.json")):
             summary.add(Receipt(**json.loads(path.read_text(encoding="utf-8"))))
@@ -102,13 +107,17 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
     console.print(table)
 
 
-def _drops(summary: Summary) -> Iterator[Text]:
+def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """Level by level the rules that dropped something and how often, the most frequent first."""
     for level in LEVELS:
-        rules = summary.drops.get(level)
-        if rules:
-            ordered = sorted(rules.items(), key=lambda x: (-x[1], x[0]))
-            reasons = ", ".join(f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}" for rule, count in ordered)
-            yield Text.assemble((f"{level}s ", "bold"), reasons)
+        if rules := summary.drops.get(level):
+            yield level, sorted(rules.items(), key=lambda x: (-x[1], x[0]))
+
+
+def _drops(summary: Summary) -> Iterator[Text]:
+    for level, rules in reasons(summary):
+        told = ", ".join(f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}" for rule, count in rules)
+        yield Text.assemble((f"{level}s ", "bold"), told)
     if summary.failed:
         yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
 
@@ -128,11 +137,8 @@ def size(count: int) -> str:
 
 def tables(folder: Path, name: str) -> dict[str, list[str]]:
     """For each stage of a run the files of the table `name` that its receipts tell of."""
-    run = read_run(folder)
-    if run is None:
-        raise UserError(f"{folder}: no run here yet; `carnac run` makes one")
     found: dict[str, list[str]] = {}
-    for stage in run["stages"]:
+    for stage in _stages(folder):
         files = sorted((folder / "stages" / stage).glob(f"*.{name}.parquet"))
         found[stage] = [str(file) for file in files if file.with_name(file.name.split(".")[0] + ".json").exists()]
     return found

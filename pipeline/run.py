@@ -100,7 +100,7 @@ class Run:
         os.close(self._lock)
 
     def _claim(self) -> None:
-        mine = {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
+        mine = self._identity()
         try:
             others = self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir())
             if others and not (self.folder / "run.json").exists():
@@ -123,9 +123,12 @@ class Run:
         except OSError as error:
             raise UserError(f"{self.path}: output: {self.folder} cannot be written: {error.strerror}") from None
 
+    def _identity(self) -> dict[str, Any]:
+        """What tells this configuration's output from another's."""
+        return {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
+
     def _remember(self) -> None:
-        mine = {"name": self.config.name, "input": self.config.input.model_dump(mode="json"), "stages": self.stages}
-        write_json(self.folder / "run.json", mine)
+        write_json(self.folder / "run.json", self._identity() | {"stages": self.stages})
 
     def warcs(self) -> Stage:
         """The input files as a stage whose shards they are."""

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from filters.page import text_and_image
 from filters.verdict import Verdict
 from pipeline.document import Document, Node, paragraphs
 from pipeline.keys import canonical_url
@@ -46,10 +45,7 @@ def apply_verdicts(work: Work, settings: "Duplicates") -> None:
                 seen.add(address)
                 kept.append(node)
         document.nodes = kept
-        if (verdict := text_and_image(document)).keep:
-            work.keep(document)
-        else:
-            work.drop(document, "document", "text_and_image", verdict)
+        work.keep_whole(document)
 
 
 def _twin(shard: int, row: int) -> Verdict:

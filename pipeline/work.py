@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.page import text_and_image
 from filters.verdict import Verdict
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
@@ -141,6 +142,15 @@ class Work:
     def keep(self, document: Document) -> None:
         self.rows_out += 1
         self.table("documents", SCHEMA).write(to_row(document))
+
+    def keep_whole(self, document: Document) -> bool:
+        """Keeps a document that still has both text and an image, and drops one that has not; whether it was kept."""
+        verdict = text_and_image(document)
+        if verdict.keep:
+            self.keep(document)
+        else:
+            self.drop(document, "document", "text_and_image", verdict)
+        return verdict.keep
 
     def drop(
         self,
