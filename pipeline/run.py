@@ -28,7 +28,7 @@ from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_receipt
 
 QUERIES = Path(__file__).parent / "queries"
 ROOT = Path(__file__).parent.parent
-FILTER_DATA = ROOT / "filters" / "data"
+DATA = [ROOT / "filters" / "data", ROOT / "pipeline" / "html" / "data"]  # word lists and models that come along
 
 
 @dataclass(frozen=True)
@@ -294,8 +294,13 @@ def _digest(value: Any) -> str:
 
 @cache
 def code_version(module: str) -> str:
-    """A hash of the module's source, of all modules of ours that it imports and of the data that filters read: the
+    """A hash of the module's source, of all modules of ours that it imports and of the shipped data that these name: the
     version of a stage's code. Settings are hashed by value, so the module that checks them does not count."""
+    return _digest(_sources(module))
+
+
+def _sources(module: str) -> dict[str, str]:
+    """By name the text of each module, and the digest of each word list or model that one of them reads."""
     sources: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -304,9 +309,9 @@ def code_version(module: str) -> str:
             continue
         sources[name] = _source(name).read_text(encoding="utf-8")
         waiting += sorted(_imports(ast.parse(sources[name])))
-    if any(name.startswith("filters.") for name in sources):
-        sources |= {path.name: sha256_of(path) for path in sorted(FILTER_DATA.iterdir()) if path.is_file()}
-    return _digest(sources)
+    shipped = [path for folder in DATA for path in sorted(folder.iterdir()) if path.is_file()]
+    read = [path for path in shipped if any(f'"{path.name}"' in source for source in sources.values())]
+    return sources | {path.name: sha256_of(path) for path in read}
 
 
 def _imports(tree: ast.AST) -> set[str]:

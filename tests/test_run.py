@@ -17,7 +17,7 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.config import Extract
 from pipeline.documents import RECORDS
-from pipeline.run import Run
+from pipeline.run import DATA, Run, _sources
 from pipeline.work import Work
 from tests.conftest import ROOT
 from tests.crawls import crawl, page, picture, prose, write_warc
@@ -102,6 +102,20 @@ def test_a_changed_threshold_redoes_its_stage_and_later_ones_only(configuration:
                  "--set", "final.paragraph.web_chrome_words.max=0.2"]) == 0  # fmt: skip
     third = fingerprints()
     assert [stage for stage in stages if third[stage] != second[stage]] == ["final", "export"]
+
+
+@pytest.mark.parametrize(
+    ("module", "read"),
+    [
+        ("pipeline.documents", {"main.npz"}),
+        ("pipeline.judge", {"stop_words.en.txt", "flagged_words.en.txt", "web_chrome_words.en.txt", "lid.176.ftz"}),
+        ("pipeline.images", {"nsfw_mobilenet_v2.onnx"}),
+        ("pipeline.keys", set()),
+    ],
+)
+def test_a_stage_depends_on_the_shipped_data_that_its_code_reads_and_no_other(module: str, read: set[str]) -> None:
+    shipped = {path.name for folder in DATA for path in folder.iterdir() if path.suffix != ".md"}
+    assert set(_sources(module)) & shipped == read
 
 
 def test_a_new_file_at_the_end_of_the_input_redoes_no_other_file(configuration: Path, tmp_path: Path) -> None:
