@@ -50,6 +50,22 @@ def test_utf8_is_utf8_whatever_is_declared(text: str, label: str) -> None:
     assert decode(text.encode(), f"text/html; charset={label}") == text
 
 
+@pytest.mark.parametrize("wrong", ["cp1252", "latin-1"])
+def test_what_a_server_encoded_twice_is_mended_and_what_stands_beside_it_stays(wrong: str) -> None:
+    twice = "Die Bäume – „schön“".encode().decode(wrong, "ignore")
+    assert twice != "Die Bäume – „schön“"
+    body = (GERMAN + "<p>" + twice + "</p>").encode()
+    text = decode(body, "text/html; charset=utf-8")
+    assert text.startswith(GERMAN)
+    assert "Bäume – " in text
+    assert "sch\xf6n" in text.removeprefix(GERMAN)
+
+
+@pytest.mark.parametrize("text", ["SÃO PAULO – AÇÃO", "pâté, château", "Â", "12 °C ± 3", "naïve café", "VOIR L’ÂGE « D’OR »"])
+def test_letters_that_look_like_the_beginning_of_it_are_left(text: str) -> None:
+    assert decode(text.encode(), "text/html; charset=utf-8") == text
+
+
 def test_windows_1252_that_says_utf8_is_read_as_what_it_is() -> None:
     text = GERMAN * 3
     assert decode(text.encode("cp1252"), "text/html; charset=utf-8") == text

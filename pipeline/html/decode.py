@@ -5,6 +5,11 @@ import re
 
 DECLARED_WITHIN = 1024  # bytes; WHATWG HTML, "prescan a byte stream to determine its encoding"
 SAMPLE = 1 << 16  # bytes that detection looks at
+MAX_MENDED = 500_000  # characters that are searched for what was encoded twice, which takes up to 1.2 s
+
+# In one of these pairs of bytes shows what was read as windows-1252 or Latin-1 once and is UTF-8 now: "Ã", "Â" before a
+# character of the upper half, "â€" and the same with a control character.
+ENCODED_TWICE = (b"\xc3\x83", b"\xc3\x82\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\xa2\xc2\x80")
 
 # WHATWG Encoding Standard, section 4.2: encoding (as Python calls its superset) and the labels that mean it.
 _LABELS = {
@@ -77,9 +82,20 @@ def decode(body: bytes, content_type: str) -> str:
 
     In this order: a byte order mark; UTF-8 if the bytes are valid as such, for nothing else looks like it; the charset
     of the Content-Type header; that of a `<meta>` or XML declaration; detection. A declared charset that cannot read a
-    tenth of the characters beyond ASCII is passed over.
+    tenth of the characters beyond ASCII is passed over. What a server has encoded twice ("Ã¼" for "ü"), as on every
+    hundredth page, is mended.
     """
-    return _decode(body, content_type).replace("\0", "")
+    text = _decode(body, content_type).replace("\0", "")
+    if text.isascii() or not any(char in text for char in "ÃÂâ"):
+        return text
+    encoded = text.encode()
+    return _mended(text) if any(sign in encoded for sign in ENCODED_TWICE) else text
+
+
+def _mended(text: str) -> str:
+    from ftfy.fixes import decode_inconsistent_utf8
+
+    return str(decode_inconsistent_utf8(text[:MAX_MENDED])) + text[MAX_MENDED:]
 
 
 def _decode(body: bytes, content_type: str) -> str:
