@@ -61,7 +61,9 @@ def test_what_a_server_encoded_twice_is_mended_and_what_stands_beside_it_stays(w
     assert "sch\xf6n" in text.removeprefix(GERMAN)
 
 
-@pytest.mark.parametrize("text", ["SÃO PAULO – AÇÃO", "pâté, château", "Â", "12 °C ± 3", "naïve café", "VOIR L’ÂGE « D’OR »"])
+@pytest.mark.parametrize(
+    "text", ["SÃO PAULO – AÇÃO", "pâté, château", "Â", "12 °C ± 3", "naïve café", "VOIR L’ÂGE « D’OR »"]
+)
 def test_letters_that_look_like_the_beginning_of_it_are_left(text: str) -> None:
     assert decode(text.encode(), "text/html; charset=utf-8") == text
 
