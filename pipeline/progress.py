@@ -1,14 +1,12 @@
 """What a run shows while it works: a bar a stage on a terminal, plain lines in a log."""
 
-import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-from pipeline.work import Job, Receipt
+from pipeline.work import Job, Receipt, read_counters
 
 PLAIN_EVERY = 30.0  # seconds between lines of a stage in a log
 
@@ -84,9 +82,9 @@ class _State:
         self.failed += receipt.error is not None
 
     def line(self, bar: bool) -> str:
-        under_way = _read_counters(self.counters, [self.slot[shard] for shard in sorted(self.running)])
-        done = self.finished_weight + sum(units for units, _ in under_way)
-        documents = self.documents + sum(seen for _, seen in under_way)
+        under_way = read_counters(self.counters, [self.slot[shard] for shard in sorted(self.running)])
+        done = self.finished_weight + sum(units for units, _, _ in under_way)
+        documents = self.documents + sum(seen for _, seen, _ in under_way)
         share = min(1.0, done / sum(self.weight.values()))
         seconds = time.monotonic() - self.started
         left = _duration(seconds * (1 - share) / share) if share > 0.01 else "?"
@@ -103,14 +101,6 @@ class _State:
             f"{self.name}: {done} shards, {self.documents:,} documents in {seconds:.1f} s "
             f"({self.documents / seconds:,.0f}/s){failures}"
         )
-
-
-def _read_counters(path: Path, slots: Sequence[int]) -> list[tuple[int, int]]:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return []
-    return [struct.unpack_from("qq", data, 16 * slot) for slot in slots if 16 * slot + 16 <= len(data)]
 
 
 def _duration(seconds: float) -> str:

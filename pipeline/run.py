@@ -10,7 +10,7 @@ import shutil
 import string
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +24,9 @@ from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
-from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_receipt, write_receipt
+from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
 
+MAX_DEADLY = 20  # documents of a shard that may kill their worker before it is the shard that is taken to fail
 QUERIES = Path(__file__).parent / "queries"
 ROOT = Path(__file__).parent.parent
 DATA = [ROOT / "filters" / "data", ROOT / "pipeline" / "html" / "data"]  # word lists and models that come along
@@ -192,16 +193,22 @@ class Run:
         if jobs:
             jobs[0].counters.unlink(missing_ok=True)
         with self.progress.stage(name, jobs, weights) as shown:
-            for job, died in self.engine.each(perform, jobs):
-                if died is not None:
-                    write_receipt(job.prefix, Receipt(job.stage, job.shard, job.fingerprint, error=died))
-                receipt = read_receipt(job.prefix)
-                assert receipt is not None
-                self.done += 1
-                if receipt.error:
-                    self.failures.append(receipt)
-                receipts[job.shard] = receipt
-                shown(receipt)
+            while jobs:
+                again: list[Job] = []
+                for job, died in self.engine.each(perform, jobs):
+                    if died is not None:
+                        if spared := _without_the_deadly(job, died):
+                            again.append(spared)
+                            continue
+                        write_receipt(job.prefix, Receipt(job.stage, job.shard, job.fingerprint, error=died))
+                    receipt = read_receipt(job.prefix)
+                    assert receipt is not None
+                    self.done += 1
+                    if receipt.error:
+                        self.failures.append(receipt)
+                    receipts[job.shard] = receipt
+                    shown(receipt)
+                jobs = again
         return receipts
 
     def sql(self, name: str, by: str | None = "shard", query: str | None = None, **tables: Table | int) -> Answer:
@@ -243,6 +250,14 @@ class Run:
         for path in folder.iterdir():
             if path.is_file() and path.name.split(".")[0] not in names:
                 path.unlink()
+
+
+def _without_the_deadly(job: Job, died: str) -> Job | None:
+    """The job without the document of which its worker died twice; none where that is not known, or too many were."""
+    for _, _, at_hand in read_counters(job.counters, [job.slot]):
+        if at_hand and at_hand - 1 not in job.deadly and len(job.deadly) < MAX_DEADLY:
+            return replace(job, deadly=job.deadly | {at_hand - 1: died})
+    return None
 
 
 class WorkFailed(UserError):

@@ -8,7 +8,7 @@ import struct
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ from pipeline.errors import StorageFull
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
 
 QUARANTINED = "quarantined"  # what the ledger calls the drop of a document on which a rule failed
+WORKER_DIED = "worker_died"  # and of one whose worker died on it, twice
+COUNTERS = struct.Struct("qqq")  # of a job under way: units of work done, documents seen, the document at hand and 1
 EXCERPT = 160  # characters of what was dropped that the ledger keeps
 
 LEDGER = pa.schema(
@@ -54,8 +56,11 @@ class Job:
     task: Callable[["Work", Any], None]
     settings: Any
     inputs: dict[str, tuple[str, ...]]
-    counters: Path  # file of two int64 a slot: units of work done, documents seen
+    counters: Path  # file of COUNTERS a slot
     slot: int
+    deadly: dict[int, str] = field(
+        default_factory=dict
+    )  # documents on which the worker died, and how: they are left out
 
 
 @dataclass
@@ -99,13 +104,34 @@ class Work:
         self.notes: dict[str, Any] = {}
         self._job, self._stack = job, stack
         self._counted = time.monotonic()
+        self._counters = os.open(job.counters, os.O_WRONLY | os.O_CREAT)
+        stack.callback(os.close, self._counters)
 
     def documents(self, name: str = "documents") -> Iterator[Document]:
-        for row in self.rows(name, "documents"):
+        for number, row in enumerate(self.rows(name, "documents")):
             self.rows_in += 1
             self.units = self.rows_in
-            yield from_row(row)
+            document = from_row(row)
+            if self.begin(number, document):
+                yield document
+                self.end()
             self.count()
+
+    def begin(self, number: int, document: Document) -> bool:
+        """Writes down which document of the shard is at hand, so that it is known if the worker dies of it; False for one
+        of which it did: it is dropped."""
+        if how := self._job.deadly.get(number):
+            self.drop(document, "document", WORKER_DIED, Verdict(False, how, "a worker that lives"))
+            return False
+        self._at_hand(number + 1)
+        return True
+
+    def end(self) -> None:
+        """The document at hand is done."""
+        self._at_hand(0)
+
+    def _at_hand(self, number: int) -> None:
+        os.pwrite(self._counters, struct.pack("q", number), COUNTERS.size * self._job.slot + 16)
 
     def rows(self, name: str, table: str) -> Iterator[dict[str, Any]]:
         """The rows of a table of the stage that is called `name` here, in their order."""
@@ -186,11 +212,18 @@ class Work:
         now = time.monotonic()
         if force or now - self._counted > 0.3:
             self._counted = now
-            descriptor = os.open(self._job.counters, os.O_WRONLY | os.O_CREAT)
-            try:
-                os.pwrite(descriptor, struct.pack("qq", self.units, self.rows_in), 16 * self._job.slot)
-            finally:
-                os.close(descriptor)
+            os.pwrite(self._counters, struct.pack("qq", self.units, self.rows_in), COUNTERS.size * self._job.slot)
+
+
+def read_counters(path: Path, slots: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The COUNTERS of those slots that were written."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    size = COUNTERS.size
+    data += bytes(-len(data) % size)  # a slot ends with the document at hand, which not every task writes
+    return [COUNTERS.unpack_from(data, size * slot) for slot in slots if size * (slot + 1) <= len(data)]
 
 
 def perform(job: Job) -> None:

@@ -16,9 +16,11 @@ import yaml
 from pipeline import config
 from pipeline.cli import main
 from pipeline.config import Extract
-from pipeline.documents import RECORDS
+from pipeline.deadline import deadline
+from pipeline.documents import RECORDS, read_documents
 from pipeline.run import DATA, Run, _sources
-from pipeline.work import Work
+from pipeline.storage import read_rows
+from pipeline.work import WORKER_DIED, Work
 from tests.conftest import ROOT
 from tests.crawls import crawl, page, picture, prose, write_warc
 
@@ -220,6 +222,29 @@ def test_a_failed_shard_is_a_receipt_and_the_rest_goes_on(
     (tmp_path / "out" / "stages" / "documents" / "00001.json").unlink()
     assert main(["run", str(configuration), "--set", "text.document.stop_words.min=0.36"]) == 0
     assert set(receipts(tmp_path / "out", "final")) == {0, 1, 2}
+
+
+def stumble(work: Work, settings: Extract) -> None:
+    """Dies of one document, and of another hangs inside of C, where no Python handler is called."""
+    for document in work.documents():
+        if document.row == 0 and document.shard == 1:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if document.row == 2 and document.shard == 1:
+            with deadline(0.1, hard=0.3):
+                sum(range(10**12))
+        work.keep(document)
+
+
+def test_documents_that_kill_or_hold_their_worker_cost_themselves(configuration: Path) -> None:
+    with Run(config.load(str(configuration)), str(configuration)) as run:
+        pages = run.each("documents", read_documents, run.config.extract, warc=run.warcs())
+        kept = run.each("stumble", stumble, run.config.extract, documents=pages)
+        assert not run.failures
+    assert kept.receipts[1].drops == {"document": {WORKER_DIED: 2}}
+    assert kept.receipts[1].rows_out == pages.receipts[1].rows_out - 2
+    assert kept.receipts[0].rows_out == pages.receipts[0].rows_out
+    told = [row["value"] for row in read_rows(Path(f"{kept.prefixes[1][0]}.ledger.parquet"))]
+    assert told == ["the worker died twice (SIGSEGV)", "the worker died twice (SIGPROF)"]
 
 
 def end_itself(work: Work, settings: Extract) -> None:

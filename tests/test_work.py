@@ -2,10 +2,10 @@
 
 import json
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,17 @@ from pipeline.errors import StorageFull
 from pipeline.judge import judge
 from pipeline.run import Run, Stage
 from pipeline.storage import read_rows, sha256_of, write_json
-from pipeline.work import EXCERPT, Receipt, Work, perform, read_receipt, write_receipt
+from pipeline.work import (
+    COUNTERS,
+    EXCERPT,
+    WORKER_DIED,
+    Receipt,
+    Work,
+    perform,
+    read_counters,
+    read_receipt,
+    write_receipt,
+)
 from tests.conftest import ROOT
 from tests.documents import document, image, job, run_stage, write_documents, write_verdicts
 
@@ -224,13 +234,23 @@ def test_the_scratch_folder_lasts_as_long_as_the_job(tmp_path: Path) -> None:
     assert seen[0].parent == tmp_path / "stages" / "use"
 
 
-def test_progress_is_two_numbers_in_the_slot_of_the_job(tmp_path: Path) -> None:
+def test_progress_stands_in_the_slot_of_the_job(tmp_path: Path) -> None:
     made = job(keep_even, None, tmp_path, documents=write_documents(tmp_path / "in" / "00000", pages(5)))
     slot = type(made)(**{**vars(made), "slot": 3})
     perform(slot)
-    data = slot.counters.read_bytes()
-    assert len(data) == 4 * 16
-    assert struct.unpack_from("qq", data, 48) == (5, 5)
+    assert read_counters(slot.counters, [3]) == [(5, 5, 0)]
+    assert slot.counters.stat().st_size == 4 * COUNTERS.size
+
+
+def test_a_document_on_which_the_worker_died_is_dropped_and_told_and_the_rest_is_kept(tmp_path: Path) -> None:
+    made = job(keep_even, None, tmp_path, documents=write_documents(tmp_path / "in" / "00000", pages(5)))
+    perform(replace(made, deadly={2: "the worker died twice (SIGSEGV)"}))
+    receipt = read_receipt(made.prefix)
+    assert receipt is not None
+    assert (receipt.rows_in, receipt.rows_out) == (5, 2)
+    assert receipt.drops["document"][WORKER_DIED] == 1
+    [row] = [row for row in read_rows(Path(f"{made.prefix}.ledger.parquet")) if row["rule"] == WORKER_DIED]
+    assert (row["row"], row["value"]) == (2, "the worker died twice (SIGSEGV)")
 
 
 def test_a_receipt_comes_back_as_it_was_written(tmp_path: Path) -> None:
