@@ -1,6 +1,8 @@
-"""The text of a page in; as much of it out as parsers read in seconds."""
+"""The text of a page in; as much of it out, in UTF-8, as parsers read in seconds."""
 
 import re
+
+import numpy as np
 
 # lexbor takes time quadratic in the depth of a page and in the attributes of one tag, and memory in the product of open
 # formatting elements and blocks. The largest of 1,300 real pages has 19,000 tags.
@@ -11,52 +13,78 @@ MAX_FORMATTING = 1_000_000  # distinct formatting tags × tags
 MAX_SCANNED = 20_000_000  # characters of what may be tags, as far as they would go; real pages have 2 million
 MAX_REPAIRS = 20
 
-_TAG = re.compile(r"</?[a-zA-Z]")
+_TAG = re.compile(rb"</?[a-zA-Z]")
 # Alike ones without attributes are opened three times at most (WHATWG HTML, 13.2.4.3).
 _FORMATTING = re.compile(
-    r"<(?=[bcefinstu])(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/]", re.IGNORECASE
+    rb"<(?=[bcefinstu])(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/]", re.IGNORECASE
 )
+# The same by two bytes: a table of those that such names, or those of other elements, begin with.
+_BEGINS_FORMATTING = np.zeros(1 << 16, bool)
+for _first, _seconds in {
+    "b": "iI",
+    "c": "oO",
+    "e": "mM",
+    "f": "oO",
+    "n": "oO",
+    "s": "mMtT",
+    "t": "tT",
+    "i": "",
+    "u": "",
+}.items():
+    for _second in _seconds + (" \t\n\r\f\v/" if _first in "bisu" else ""):
+        for _letter in (_first, _first.upper()):
+            _BEGINS_FORMATTING[ord(_letter) | ord(_second) << 8] = True
 _WHOLE_FORMATTING = re.compile(
-    r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])[^<>]*+>?", re.IGNORECASE
+    rb"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])[^<>]*+>?", re.IGNORECASE
 )
 
 # WHATWG HTML, 13.2.5, as the tokenizer delimits them: an attribute; as many as a tag may have, and the tag's end.
-_ATTRIBUTE = r"(?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+\"?+|'[^']*+'?+|[^\s>\"'][^\s>]*+)?+)?+)"
-_ATTRIBUTES = rf"{_ATTRIBUTE}{{0,{MAX_ATTRIBUTES - 1}}}+[\s/]*+(?:>|\Z)"
-_RAW = "|".join(
-    rf"(?i:{name})(?=[\s/>]){_ATTRIBUTES}[^<]*+(?:<(?!/(?i:{name})[\s/>])[^<]*+)*+"
-    for name in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
+_ATTRIBUTE = rb"(?:[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+\"?+|'[^']*+'?+|[^\s>\"'][^\s>]*+)?+)?+)"
+_ATTRIBUTES = _ATTRIBUTE + b"{0,%d}+" % (MAX_ATTRIBUTES - 1) + rb"[\s/]*+(?:>|\Z)"
+_RAW = b"|".join(
+    rb"(?i:%b)(?=[\s/>])%b[^<]*+(?:<(?!/(?i:%b)[\s/>])[^<]*+)*+" % (name, _ATTRIBUTES, name)
+    for name in b"script style textarea title xmp iframe noembed noframes".split()
 )
-_COMMENT = r"!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+)"
+_COMMENT = rb"!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+)"
 # A page to its end, or to the first tag with more attributes. Possessive throughout, so that it takes linear time.
 _SOUND = re.compile(
-    rf"(?:[^<]*+<(?:(?=[sStTxXiInN])(?:{_RAW})|/?+[a-zA-Z][^\s/>]*+{_ATTRIBUTES}|{_COMMENT}|(?:[!?]|/(?![a-zA-Z]))[^>]*+|(?![a-zA-Z/!?])))*+"
+    rb"(?:[^<]*+<(?:(?=[sStTxXiInN])(?:%b)|/?+[a-zA-Z][^\s/>]*+%b|%b|(?:[!?]|/(?![a-zA-Z]))[^>]*+|(?![a-zA-Z/!?])))*+"
+    % (_RAW, _ATTRIBUTES, _COMMENT)
 )
-_OPENED = re.compile(rf"</?+[a-zA-Z][^\s/>]*+{_ATTRIBUTE}*+")
-_CLOSES = re.compile(r"</|--")
-_CROWDED = re.compile(rf"</?+[a-zA-Z][^\s/>]*+{_ATTRIBUTE}{{{MAX_ATTRIBUTES}}}+")
+_OPENED = re.compile(rb"</?+[a-zA-Z][^\s/>]*+" + _ATTRIBUTE + b"*+")
+_CLOSES = re.compile(rb"</|--")
+_CROWDED = re.compile(rb"</?+[a-zA-Z][^\s/>]*+" + _ATTRIBUTE + b"{%d}+" % MAX_ATTRIBUTES)
+_TRIES = 4
 
 
-def bounded(html: str) -> str:
+def bounded(html: str) -> bytes:
     """`html`, cut where a parser would need more than seconds for it."""
-    html = html[:MAX_CHARACTERS]
-    tags = html.count("<")
+    page = html[:MAX_CHARACTERS].encode("utf-8", "replace")
+    tags = int(np.count_nonzero(np.frombuffer(page, np.uint8) == ord("<")))
     if tags > MAX_TAGS:
-        for number, match in enumerate(_TAG.finditer(html)):
+        for number, match in enumerate(_TAG.finditer(page)):
             if number == MAX_TAGS:
-                html = html[: match.start()]
+                page = page[: match.start()]
                 break
-    html = _uncrowded(html)
+    page = _uncrowded(page)
     if (
         tags > 2 * MAX_FORMATTING**0.5  # of fewer no split into formatting and others has such a product
-        and len(_FORMATTING.findall(html)) * tags > MAX_FORMATTING
-        and len(set(_WHOLE_FORMATTING.findall(html))) * tags > MAX_FORMATTING
+        and _most_formatting(page) * tags > MAX_FORMATTING
+        and len(_FORMATTING.findall(page)) * tags > MAX_FORMATTING
+        and len(set(_WHOLE_FORMATTING.findall(page))) * tags > MAX_FORMATTING
     ):
-        html = _WHOLE_FORMATTING.sub("", html)
-    return html
+        page = _WHOLE_FORMATTING.sub(b"", page)
+    return page
 
 
-def _uncrowded(html: str) -> str:
+def _most_formatting(html: bytes) -> int:
+    """No less than the matches of _FORMATTING, and found sooner."""
+    data = np.frombuffer(html + b"  ", np.uint8)
+    at = np.flatnonzero(data[:-2] == ord("<"))
+    return int(np.count_nonzero(_BEGINS_FORMATTING[data[at + 1] | data[at + 2].astype(np.uint16) << 8]))
+
+
+def _uncrowded(html: bytes) -> bytes:
     """`html` without tags that have too many attributes: cut at the first. What looks like one inside of a script or a
     comment is taken out, because there is content (of SVG, say) in which neither is one."""
     start = end = 0
@@ -66,7 +94,7 @@ def _uncrowded(html: str) -> str:
             return html
         sound = _SOUND.match(html)
         assert sound is not None  # it matches nothing, too
-        if html.find("<", sound.end()) >= 0:
+        if html.find(b"<", sound.end()) >= 0:
             html = html[: sound.end()]
         else:
             closes = _CLOSES.search(html, start + 1, end)  # the script, perhaps, or the comment
@@ -74,43 +102,49 @@ def _uncrowded(html: str) -> str:
     return html[:start]
 
 
-def _crowded(html: str) -> tuple[int, int]:
+def _crowded(html: bytes) -> tuple[int, int]:
     """From where to where there may be a tag with too many attributes, wherever tags begin and end: a "<" that they
     follow if it begins a tag; (-1, -1) if there is none.
 
-    Asked only where no ">" that ends a tag for certain comes for as many characters as the attributes need at least; to
-    know that takes a look at one ">" in some thousand characters.
+    Asked only where no ">" that ends a tag for certain comes within as many bytes as the attributes need at least; to
+    know that takes a look at one ">" in some thousand bytes.
     """
     least = 2 * MAX_ATTRIBUTES
-    stride = least // 2
-    start = -1  # of what may be a tag, not ended yet
-    at = searched = scanned = 0
-    while at < len(html):
-        end = html.rfind(">", at, at + stride)
-        at = min(end + 1 if end >= 0 else at + stride, len(html))
-        while True:
-            if start < 0 and (tag := _TAG.search(html, searched, at)):
-                start = tag.start()
-            searched = max(searched, at - 1) if start < 0 else start + 1
-            if start < 0 or at - start < least:
-                break
+    start = scanned = 0  # no tag that begins before `start` is crowded, nor goes on there
+    while len(html) - start >= least:
+        if end := _certain_end(html, start, start + least):
+            start = end
+        elif (tag := _TAG.search(html, start, start + least)) is None:
+            start += least - len("</a") + 1  # where one may begin
+        elif tag.start() > start:
+            start = tag.start()
+        else:
             opened = _OPENED.match(html, start)
             assert opened is not None
             scanned += opened.end() - start
             if scanned > MAX_SCANNED or (opened.end() - start >= least and _CROWDED.match(html, start)):
                 return start, opened.end()
-            start = -1
-        if end >= 0 and (start < 0 or not _may_be_quoted(html, start, end)):
-            start, searched = -1, at
+            start += 1
     return -1, -1
 
 
-def _may_be_quoted(html: str, start: int, at: int) -> bool:
+def _certain_end(html: bytes, start: int, stop: int) -> int:
+    """Past a late ">" before `stop` that ends any tag which begins at `start` or later; 0 where none is found."""
+    for _ in range(_TRIES):
+        stop = html.rfind(b">", start, stop)
+        if stop < 0:
+            break
+        if not _may_be_quoted(html, start, stop):
+            return stop + 1
+    return 0
+
+
+def _may_be_quoted(html: bytes, start: int, at: int) -> bool:
     """Whether the character may stand in the quoted value of an attribute of a tag that begins at `start` or later."""
-    for quote in ("'", '"'):
+    for quote in (b"'", b'"'):
         opens = html.rfind(quote, start, at)
         if opens >= 0:
             before = html[max(start, opens - 20) : opens].rstrip()
-            if not before or before[-1] == "=":
+            if not before or before.endswith(b"="):
                 return True
     return False

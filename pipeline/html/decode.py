@@ -85,7 +85,9 @@ def decode(body: bytes, content_type: str) -> str:
     tenth of the characters beyond ASCII is passed over. What a server has encoded twice ("Ã¼" for "ü"), as on every
     hundredth page, is mended.
     """
-    text = _decode(body, content_type).replace("\0", "")
+    text = _decode(body, content_type)
+    if b"\0" in body:
+        text = text.replace("\0", "")
     if text.isascii() or not any(char in text for char in "ÃÂâ"):
         return text
     encoded = text.encode()
@@ -106,18 +108,19 @@ def _decode(body: bytes, content_type: str) -> str:
     ):
         if body.startswith(mark):
             return _scalars(body[len(mark) :].decode(codec, "replace"))
-    declared = _declared(body, content_type)
     first, second = body[0:40:2].count(0), body[1:40:2].count(0)
     wide = "utf-16-le" if second > 15 and not first else "utf-16-be" if first > 15 and not second else ""
     if wide:
         return _scalars(body.decode(wide, "replace"))
+    escapes = b"\x1b" in body  # the seven bits of ISO-2022-JP are valid UTF-8, too
+    text = None if escapes else _utf8(body)
+    if text is not None:
+        return text
+    declared = _declared(body, content_type)
     if "iso2022_jp_ext" in declared or b"\x1b$B" in body:
         declared.insert(0, "iso2022_jp_ext")
-    else:
-        try:
-            return body.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
+    elif escapes and (text := _utf8(body)) is not None:
+        return text
     best = ""
     least = 2.0
     for codec in declared:
@@ -129,6 +132,13 @@ def _decode(body: bytes, content_type: str) -> str:
             best, least = text, unreadable
     text, unreadable = _read(body, _detected(body))
     return text if unreadable < least else best
+
+
+def _utf8(body: bytes) -> str | None:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _declared(body: bytes, content_type: str) -> list[str]:

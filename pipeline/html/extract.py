@@ -58,7 +58,7 @@ def extract(html: str, url: str, method: str = "obelics") -> Page:
 def parse(html: str, url: str) -> tuple[LexborHTMLParser, str]:
     """The tree of the page, and the address that its relative addresses begin with."""
     tree = LexborHTMLParser(bounded(html))
-    for element in tree.tags("base"):
+    for element in tree.css("base"):
         href = element.attributes.get("href")
         if href:
             return tree, resolve(url, href) or url
