@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.document import END_OF_DOCUMENT, Node
-from pipeline.html.blocks import TAG, TAGS, blocks
+from pipeline.html.blocks import blocks
 from pipeline.html.choose import TEMPERATURE, chosen, once
 from pipeline.html.extract import extract
 from pipeline.html.features import elements, table
@@ -21,6 +21,7 @@ from pipeline.html.lexicon import PART, ROLE, attribute_words, hash_of, text_wor
 from pipeline.html.main import MODEL, judged, model
 from pipeline.html.network import probabilities
 from pipeline.html.pictures import no_content
+from pipeline.html.tags import TAG, TAGS
 from tests.crawls import prose
 
 URL = "https://example.org/blog/2024/foxes"

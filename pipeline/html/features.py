@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.html.blocks import TAG, UNKNOWN, Blocks, Floats, Ints
+from pipeline.html.blocks import Blocks, Floats
 from pipeline.html.lexicon import BITS, Lexicon, attribute_words, tag_bits, text_words
+from pipeline.html.tags import TAG, UNKNOWN, Ints
 
 LEVELS = 6  # of elements around a block
 LONG = 15  # words: a block of more is likely a sentence

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.html.blocks import TAG, TAGS, Blocks, Ints
+from pipeline.html.blocks import Blocks
+from pipeline.html.tags import TAG, TAGS, Bytes, Ints
 
 Hashes = NDArray[np.uint64]
-Bytes = NDArray[np.uint8]
 
 SHORT = 12  # words: a block up to that is judged by its words, too
 MAX_VALUE = 400  # bytes of an attribute's value that are read

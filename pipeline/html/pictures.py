@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.html.blocks import TAG, Blocks, Floats
+from pipeline.html.blocks import Blocks, Floats
 from pipeline.html.features import Elements
 from pipeline.html.lexicon import BITS
+from pipeline.html.tags import TAG
 
 MIN_SIDE = 40  # pixels: of less on either stated side an image is an icon, a spacer or a counter,
 MIN_INLINE = 10  # unless it stands in the midst of kept text, as the flags and symbols of a table do

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.html.blocks import UNKNOWN, Ints
 from pipeline.html.choose import chosen
 from pipeline.html.features import Table, elements, table
 from pipeline.html.ground_truth import FOLDS, Array, Example, examples, f1, site
 from pipeline.html.lexicon import Hashes, Lexicon, attribute_words, lexicon, text_words
 from pipeline.html.network import CLIP, DILATIONS, WIDTH, Network, load, probabilities, save
+from pipeline.html.tags import UNKNOWN, Ints
 
 HOSTS = 6  # a word is learned where so many hosts use it
 HIDDEN = 64
