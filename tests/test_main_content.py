@@ -166,7 +166,7 @@ def test_hashes_of_words_are_those_of_their_letters_wherever_they_stand() -> Non
     page = '<p class="entryBody big_post" role="main">Hello You</p> class="liar" <p>you <b>hello</b></p>'
     found = blocks(LexborHTMLParser(page))
     assert found is not None
-    _, words, _ = attribute_words(found)
+    _, words = attribute_words(found)
     for word in ("entry", "body", "big", "post"):
         assert hash_of(word, PART) in words.tolist()
     assert hash_of("main", ROLE) in words.tolist()

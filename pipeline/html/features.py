@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.html.blocks import Blocks, Floats
-from pipeline.html.lexicon import BITS, Lexicon, attribute_words, tag_bits, text_words
+from pipeline.html.lexicon import BITS, Lexicon, attribute_values, tag_bits, text_words
 from pipeline.html.tags import TAG, UNKNOWN, Ints
 
 LEVELS = 6  # of elements around a block
@@ -47,49 +47,61 @@ class Table:
 
 def elements(blocks: Blocks, lexicon: Lexicon) -> Elements:
     count = len(blocks.starts)
-    tag, parent = blocks.tag, blocks.parent
-    tags, words, number = attribute_words(blocks)
-    known = lexicon.find(words)
-    seen = np.flatnonzero(known < len(lexicon.hashes))
-    tags, known = tags[seen], known[seen]
-    weight, own = np.zeros(count + 1, np.float32), np.zeros(count + 1, np.float32)
-    weight[:count] = np.bincount(tags, lexicon.weights[known, 0], count)
-    own[:count] = np.bincount(tags, lexicon.weights[known, 1], count)
+    tag, match, parent = blocks.tag, blocks.match, blocks.parent
+    found = attribute_values(blocks)
+    known = lexicon.find(found.words)
+    values = len(found.value) and int(found.value.max()) + 1
+    weight, own = (
+        np.bincount(
+            found.owner, np.bincount(found.of_value, lexicon.weights[known, kind], values)[found.value], count + 1
+        ).astype(np.float32)
+        for kind in (0, 1)
+    )
+    purposes = np.zeros(values, np.int64)
+    np.bitwise_or.at(purposes, found.of_value, lexicon.bits[known])
     bits = np.append(tag_bits(tag), 0)
-    order = np.argsort(tags, kind="stable")
-    if len(order):
-        sorted_tags = tags[order]
-        first = np.flatnonzero(np.diff(sorted_tags, prepend=-1))
-        bits[sorted_tags[first]] |= np.bitwise_or.reduceat(lexicon.bits[known[order]], first)
+    purposeful = np.flatnonzero(purposes[found.value])
+    np.bitwise_or.at(bits, found.owner[purposeful], purposes[found.value[purposeful]])
+
     root = count
     up = np.append(np.where(parent < 0, root, parent), root)
-    around, lowest, highest = weight.copy(), weight.copy(), weight.copy()
-    depth = np.ones(count + 1, np.float32)
-    depth[root] = 0
-    # Sums over all elements around each, by doubling the reach of the step until all have left the page.
+    start = ~blocks.closing
+    void = match == np.arange(count)
+    around, depth = np.zeros(count + 1, np.float32), np.zeros(count + 1, np.float32)
+    around[:count] = np.cumsum(weight[:count] - weight[match], dtype=np.float64) + weight[:count] * void
+    depth[:count] = np.cumsum(np.where(void, 0, np.where(start, 1, -1))) + void
+    # Of all elements around each, by doubling the reach of the step until all have left the page.
+    ends = np.stack([weight, -weight])
     step = up
-    while (step != root).any():
+    for _ in range(int(depth.max()).bit_length()):
         bits |= bits[step]
-        around += around[step]
-        depth += depth[step]
-        lowest = np.minimum(lowest, lowest[step])
-        highest = np.maximum(highest, highest[step])
+        np.maximum(ends, ends[:, step], out=ends)
         step = step[step]
 
+    kind = np.append(tag * np.int64(1 << 41) + found.number, -1)
     opening = blocks.opening
-    kind = np.append(tag * np.int64(1 << 41) + number, -1)
-    ordered = np.lexsort((kind[opening], parent[opening]))
-    of = opening[ordered]
-    new = np.flatnonzero((np.diff(kind[of], prepend=-2) != 0) | (np.diff(parent[of], prepend=-2) != 0))
-    size = np.diff(np.append(new, len(of)))
     siblings, place, alike = (np.zeros(count + 1, np.float32) for _ in range(3))
-    siblings[of] = np.repeat(size, size)
-    place[of] = np.arange(len(of)) - np.repeat(new, size)
-    _, inverse, number_of = np.unique(kind[opening], return_inverse=True, return_counts=True)
-    alike[opening] = number_of[inverse]
+    order, new, size = groups(tag[opening] * (int(found.number.max()) + 1) + found.number[opening])
+    alike[opening[order]] = np.repeat(size, size)
+    same = np.empty(len(opening), np.int64)
+    same[order] = np.repeat(np.arange(len(new)), size)
+    order, new, size = groups((parent[opening] + 1) * len(new) + same)
+    siblings[opening[order]] = np.repeat(size, size)
+    place[opening[order]] = np.arange(len(order)) - np.repeat(new, size)
     return Elements(
-        up, bits, around, lowest, highest, weight, own, depth, np.append(tag, UNKNOWN + 1), siblings, place, alike, kind
+        up, bits, around, -ends[1], ends[0], weight, own, depth, np.append(tag, UNKNOWN + 1), siblings, place, alike, kind
     )
+
+
+def groups(keys: Ints) -> tuple[Ints, Ints, Ints]:
+    """The order that sorts `keys` (from 0, below 2^63 / their number), where in it each run of equal ones begins, and its
+    length."""
+    shift = len(keys).bit_length()
+    ordered = np.sort(keys << shift | np.arange(len(keys)))  # many times as fast as a sort that gives the order
+    order = ordered & ((1 << shift) - 1)
+    ordered >>= shift
+    new = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return order, new, np.diff(np.append(new, len(keys)))
 
 
 def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.html.blocks import Blocks
-from pipeline.html.tags import TAG, TAGS, Bytes, Ints
+from pipeline.html.tags import TAG, TAGS, Bytes, Ints, eights
 
 Hashes = NDArray[np.uint64]
 
@@ -73,22 +73,23 @@ _UP, _DOWN = _powers(_BASE, _KEPT), _powers(_INVERSE, _KEPT)
 
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[65:91] += 32
-_IS_LETTER = np.zeros(256, bool)
-_IS_LETTER[65:91] = _IS_LETTER[97:123] = True
-_IS_UPPER = np.zeros(256, bool)
-_IS_UPPER[65:91] = True
-_IS_WORDY = _IS_LETTER.copy()
-_IS_WORDY[0x80:] = True
-_IS_SOLID = np.ones(256, bool)
-_IS_SOLID[[9, 10, 12, 13, 32, 34]] = False
+_LOWER_TEXT = _LOWER.tobytes()
+_TERM = _LOWER.astype(np.uint64) + np.uint64(1)  # of the polynomial
+_LETTER, _UPPER, _SOLID = 1, 2, 4  # bits of a byte of an attribute's value
+_KINDS = np.full(256, _SOLID, np.uint8)
+_KINDS[[9, 10, 12, 13, 32, 34]] = 0
+_KINDS[65:91] |= _LETTER | _UPPER
+_KINDS[97:123] |= _LETTER
+_KIND_OF = _KINDS.tobytes()
+_IS_WORDY = (((_KINDS & _LETTER) > 0) | (np.arange(256) >= 0x80)).astype(np.uint8).tobytes()
 
 
 def _hashes(data: Bytes, begin: Ints, end: Ints) -> Hashes:
-    """Of the stretches of lower-case `data` from `begin` to `end`."""
+    """Of the stretches of `data` in lower case from `begin` to `end`."""
     count = len(data) + 1
     up, down = (_UP, _DOWN) if count <= _KEPT else (_powers(_BASE, count), _powers(_INVERSE, count))
     running = np.zeros(count, np.uint64)
-    np.cumsum((data.astype(np.uint64) + np.uint64(1)) * up[: count - 1], out=running[1:])
+    np.cumsum(_TERM[data] * up[: count - 1], out=running[1:])
     return (running[end] - running[begin]) * down[begin]
 
 
@@ -100,89 +101,104 @@ def hash_of(word: str, kind: int) -> int:
     return (total % (1 << 64)) ^ int(_SALTS[kind])
 
 
-def _runs(inside: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Where the stretches of True begin and end."""
-    edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
+def _runs(inside: Bytes) -> tuple[Ints, Ints]:
+    """Where the stretches of what is not 0 begin and end; the last is 0."""
+    edges = np.flatnonzero(np.append(inside[0] > 0, (inside[1:] > 0) != (inside[:-1] > 0)))
     return edges[::2], edges[1::2]
 
 
-_ATTRIBUTES = (  # the first eight bytes of an attribute and its quote, how many of them count, and the kind of its words
-    (b' class="', 8, 0, PART),
-    (b' id="', 5, 0, PART),
-    (b' role="', 7, 0, ROLE),
-    (b" itempro", 8, 3, ROLE),
-    (b" hidden=", 8, -7, STYLE),  # its own name stands for it
-    (b' style="', 8, 0, STYLE),
+_ATTRIBUTES = (  # an attribute's name as far as it is looked at, and the kind of its words
+    (b" class", PART),
+    (b" id", PART),
+    (b" role", ROLE),
+    (b"itemprop", ROLE),
+    (b" hidden", STYLE),
+    (b" style", STYLE),
 )
+_HIDDEN = len(b"hidden=")
 
 
-_BEGINS = np.zeros(256, bool)
-_BEGINS[[name[1] for name, *_ in _ATTRIBUTES]] = True
+@dataclass(slots=True)
+class Values:
+    """A attributes that say what an element is, with V values among them that differ, which have W words."""
+
+    owner: Ints  # (A,) the tag
+    value: Ints  # (A,) number of the value
+    words: Hashes  # (W,)
+    of_value: Ints  # (W,)
+    number: Ints  # (N,) for every tag a number that tells its class from others
 
 
-def attribute_words(blocks: Blocks) -> tuple[Ints, Hashes, Ints]:
-    """The words of the attributes that say what an element is: the tag of each and its hash; and for every tag a number
-    that tells its class from others."""
-    data = blocks.data
-    every = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-    spaces = np.flatnonzero(data[:-8] == 32)
-    spaces = spaces[_BEGINS[data[spaces + 1]]]
-    heads = every[spaces]
-    places, kinds = [], []
-    for name, size, further, kind in _ATTRIBUTES:
-        mask = np.uint64((1 << (8 * size)) - 1)
-        found = spaces[(heads & mask) == np.uint64(int.from_bytes(name[:size], "little"))]
-        places.append(found + size + further)
-        kinds.append(np.full(len(found), kind))
-    at, kind_of = np.concatenate(places), np.concatenate(kinds)
-    order = np.argsort(at, kind="stable")
-    at, kind_of = at[order], kind_of[order]
-    owner = np.searchsorted(blocks.starts, at) - 1
-    real = (at < blocks.ends[owner]) & (owner >= 0) & ~blocks.closing[owner]
-    at, kind_of, owner = at[real], kind_of[real], owner[real]
+def attribute_values(blocks: Blocks) -> Values:
+    """Most values are there many times: each is taken apart once."""
+    data, html = blocks.data, blocks.html
     number = np.zeros(len(blocks.starts), np.int64)
+    quotes = np.append(np.flatnonzero(data == ord('"')), len(data))
+    opens = np.flatnonzero(data[quotes[:-1] - 1] == ord("="))
+    at = quotes[opens]
+    names = eights(data)[at - 9]
+    kind_of = np.full(len(at), -1)
+    for name, kind in _ATTRIBUTES:
+        kind_of[names >> np.uint64(64 - 8 * len(name)) == int.from_bytes(name, "little")] = kind
+    chosen = np.flatnonzero(kind_of >= 0)
+    at, kind_of, stop = at[chosen], kind_of[chosen], quotes[opens[chosen] + 1]
+    owner = np.searchsorted(blocks.starts, at) - 1
+    real = (at < blocks.ends[owner]) & (owner >= 0)
+    real &= (kind_of != ROLE) | (data[at - 2] != ord("p")) | (data[at - 10] == ord(" "))
+    if not real.all():  # what looks like an attribute, but is text
+        at, kind_of, stop, owner = at[real], kind_of[real], stop[real], owner[real]
     if not len(at):
-        return owner, np.zeros(0, np.uint64), number
-    quotes = np.flatnonzero(data == 34)
-    # The next quote closes the value: the pattern ended with the opening one, and within a value it is escaped.
-    stop = quotes[np.minimum(np.searchsorted(quotes, at), len(quotes) - 1)]
-    stop = np.minimum(np.minimum(stop, blocks.ends[owner] - 1), at + MAX_VALUE)
-    # Most values are there many times: each is taken apart once.
-    html = blocks.html
-    seen: dict[tuple[int, bytes], int] = {}
-    value = np.array(
-        [
-            seen.setdefault((kind, html[begin:end]), len(seen))
-            for kind, begin, end in zip(kind_of.tolist(), at.tolist(), stop.tolist(), strict=True)
-        ]
-    )
-    taken = np.frombuffer(b'"'.join([text for _, text in seen]) + b'"', np.uint8)
-    length = np.array([len(text) + 1 for _, text in seen])
-    kinds_seen = np.array([kind for kind, _ in seen])
-    letter, upper = _IS_LETTER[taken], _IS_UPPER[taken]
-    camel = np.zeros(len(taken) + 1, bool)
-    camel[1:-1] = upper[1:] & letter[:-1] & ~upper[:-1]
-    edges = np.diff(letter, prepend=False, append=False) | camel
-    begin = np.flatnonzero(edges[:-1] & letter)
-    end = np.flatnonzero(edges[1:] & letter) + 1
-    long = end - begin > 1
-    begin, end = begin[long], end[long]
-    solid_begin, solid_end = _runs(_IS_SOLID[taken])
-    of_byte = np.repeat(np.arange(len(length)), length)
-    hashes = _hashes(_LOWER[taken], np.append(begin, solid_begin), np.append(end, solid_end))
-    of_word = of_byte[np.append(begin, solid_begin)]
-    salt = kinds_seen[of_word]
-    salt[len(begin) :] += WHOLE
-    order = np.argsort(of_word, kind="stable")
-    words = (hashes ^ _SALTS[salt])[order]
-    first = np.searchsorted(of_word[order], np.arange(len(length) + 1))
-    each = np.diff(first)[value]
-    reached = np.cumsum(each)
-    tags = np.repeat(owner, each)
-    words = words[np.repeat(first[value] - reached + each, each) + np.arange(len(tags))]
+        nothing = np.zeros(0, np.int64)
+        return Values(nothing, nothing, np.zeros(0, np.uint64), nothing, number)
+    # A value has no quotes within: they are escaped. That of "hidden" is its own name.
+    hidden = (kind_of == STYLE) & (data[at - 2] == ord("n"))
+    begin = at + 1 - hidden * (_HIDDEN + 1)
+    stop = np.where(hidden, at, np.minimum(stop, at + 1 + MAX_VALUE))
+    texts = [html[begin:end] for begin, end in zip(begin.tolist(), stop.tolist(), strict=True)]
+    keys: list[bytes | tuple[int, bytes]] = [*texts]
+    for place in np.flatnonzero(kind_of != PART).tolist():
+        keys[place] = int(kind_of[place]), texts[place]
+    known = dict.fromkeys(keys)
+    numbers = dict(zip(known, range(len(known)), strict=True))
+    value = np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys))
+    kind_of_value = np.empty(len(known), np.int64)
+    kind_of_value[value] = kind_of
+    different = [key if isinstance(key, bytes) else key[1] for key in known]
+    words, of_value = _taken_apart(different, kind_of_value)
     classes = kind_of == PART
     number[owner[classes]] = value[classes] + 1
-    return tags, words, number
+    return Values(owner, value, words, of_value, number)
+
+
+def _taken_apart(values: list[bytes], kind_of: Ints) -> tuple[Hashes, Ints]:
+    """The words of each value, and which value has them: the runs of letters, split where an upper-case one follows a
+    lower-case one, and as words of another kind what stands between spaces."""
+    joined = b'"'.join([b"", *values, b""])
+    length = np.fromiter(map(len, values), np.int64, len(values)) + 1
+    kinds = np.frombuffer(joined.translate(_KIND_OF), np.uint8)
+    letter, upper = kinds & _LETTER, (kinds & _UPPER) >> 1
+    begins = letter[1:] & ~(letter[:-1] & (upper[:-1] | ~upper[1:]))
+    ends = letter[:-1] & ~(letter[1:] & ~begins)
+    begin, end = np.flatnonzero(begins) + 1, np.flatnonzero(ends) + 1
+    long = end - begin > 1
+    begin, end = begin[long], end[long]
+    solid_begin, solid_end = _runs(kinds & _SOLID)
+    all_begin = np.append(begin, solid_begin)
+    of_value = np.repeat(np.arange(len(values)), length)[all_begin - 1]
+    salt = kind_of[of_value]
+    salt[len(begin) :] += WHOLE
+    hashes = _hashes(np.frombuffer(joined, np.uint8), all_begin, np.append(end, solid_end))
+    return hashes ^ _SALTS[salt], of_value
+
+
+def attribute_words(blocks: Blocks) -> tuple[Ints, Hashes]:
+    """The words of the attributes that say what an element is: the tag of each and its hash."""
+    found = attribute_values(blocks)
+    order = np.argsort(found.of_value, kind="stable")
+    first = np.searchsorted(found.of_value[order], np.arange(len(found.value) + 1))
+    each = np.diff(first)[found.value]
+    place = np.repeat(first[found.value] - np.cumsum(each) + each, each) + np.arange(int(each.sum()))
+    return np.repeat(found.owner, each), found.words[order][place]
 
 
 def text_words(blocks: Blocks) -> tuple[Ints, Hashes]:
@@ -190,22 +206,23 @@ def text_words(blocks: Blocks) -> tuple[Ints, Hashes]:
     first two words."""
     short = np.flatnonzero(blocks.counts[:, 0] <= SHORT)
     begin, length = blocks.text_begin[short], blocks.text_end[short] - blocks.text_begin[short] + 1
-    offset = np.cumsum(length) - length
-    padded = blocks.text
-    taken = _LOWER[
-        padded[np.minimum(np.repeat(begin - offset, length) + np.arange(int(length.sum())), len(padded) - 1)]
-    ]
-    taken[offset + length - 1] = 32
-    begins, ends = _runs(_IS_WORDY[taken])
+    ends = np.cumsum(length)
+    owner = np.repeat(np.arange(len(short)), length)
+    place = (begin - ends + length)[owner] + np.arange(len(owner))
+    place[ends - 1] = 0
+    taken = blocks.text[place]
+    taken[ends - 1] = ord(" ")
+    begins, stops = _runs(np.frombuffer(taken.tobytes().translate(_IS_WORDY), np.uint8))
     if not len(begins):
         return np.zeros(0, np.int64), np.zeros(0, np.uint64)
-    owner = np.repeat(np.arange(len(short)), length)[begins]
-    hashes = _hashes(taken, begins, ends)
-    new = np.flatnonzero(np.diff(owner, prepend=-1))
-    place = np.arange(len(owner)) - np.repeat(new, np.diff(np.append(new, len(owner))))
-    mixed = (hashes ^ (hashes >> np.uint64(29))) * _UP[np.minimum(place, 1000) + 1]
+    owner = owner[begins]
+    hashes = _hashes(taken, begins, stops)
+    new = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+    nth = np.arange(len(owner)) - np.repeat(new, np.diff(np.append(new, len(owner))))
+    mixed = (hashes ^ (hashes >> np.uint64(29))) * _UP[np.minimum(nth, 1000) + 1]
     whole = np.add.reduceat(mixed, new)
-    first = np.add.reduceat(np.where(place < 2, mixed, np.uint64(0)), new)
+    mixed[nth >= 2] = 0
+    first = np.add.reduceat(mixed, new)
     of = short[owner]
     return (
         np.concatenate([of, of[new], of[new]]),

@@ -50,7 +50,7 @@ def _counted(hashes: Hashes, row: Ints, word: Hashes, height: int) -> scipy.spar
 
 
 def words_of(pages: list[Example]) -> Words:
-    found = [(*attribute_words(p.blocks)[:2], *text_words(p.blocks)) for p in pages]
+    found = [(*attribute_words(p.blocks), *text_words(p.blocks)) for p in pages]
     sites = {name: number for number, name in enumerate(dict.fromkeys(site(p.url) for p in pages))}
     pairs = []
     for example, (_, words, _, spoken) in zip(pages, found, strict=True):
