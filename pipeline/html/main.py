@@ -30,6 +30,10 @@ NEAR = 3  # blocks between kept text and a link to the rest of a document
 
 _BREAK = re.compile(rb"<br[^>]*+>")
 _MARKUP = re.compile(rb"<[^>]*+>")
+# What text is taken apart at again; a parser leaves no NUL in it.
+_BLOCK, _LINE, _END = b"\0B", b"\0L", b"\0E"
+# WHATWG HTML, 13.3, "escaping a string": all that is escaped in text.
+_ESCAPED = (("&nbsp;", "\xa0"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 # What a tag between two blocks puts between their texts, as an index of SEPARATORS: a space between the cells of a row, an
 # empty line around what BLANK_LINE names, else a line's end.
@@ -94,16 +98,15 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
     order = np.argsort(place, kind="stable")
     between = _between(b, place[order], till[order])
     nodes = Nodes()
-    for item, strength, first, last in zip(
-        order.tolist(), between.tolist(), place[order].tolist(), till[order].tolist(), strict=True
-    ):
+    written = _written(b, texts, more)
+    for item, strength in zip(order.tolist(), between.tolist(), strict=True):
         if len(nodes.done) >= MAX_NODES:
             break
         nodes.cross(strength)
         if item < len(texts):
-            _add_text(nodes, b, first, last, more)
+            _add_text(nodes, written[item])
         else:
-            _add_image(nodes, b, first, images[item - len(texts)][1], base)
+            _add_image(nodes, b, *images[item - len(texts)], base)
     nodes.flush()
     return nodes.done[:MAX_NODES]
 
@@ -118,22 +121,39 @@ def _between(blocks: Blocks, first: Ints, last: Ints) -> NDArray[np.int8]:
     return strongest
 
 
-def _add_text(nodes: Nodes, blocks: Blocks, first: int, last: int, more: Ints) -> None:
-    begin, end = int(blocks.ends[first]), int(blocks.starts[last])
-    for link in more[(blocks.starts[more] < end) & (blocks.ends[blocks.match[more]] > begin)].tolist():
-        _add_lines(nodes, blocks.html[begin : max(int(blocks.starts[link]), begin)])
-        nodes.cross(3)
-        nodes.text(END_OF_DOCUMENT)
-        nodes.cross(3)
-        begin = int(blocks.ends[blocks.match[link]])
-    _add_lines(nodes, blocks.html[begin:end])
+def _written(blocks: Blocks, texts: Ints, more: Ints) -> list[str]:
+    """The text of each of these blocks without its tags, with _LINE for every `<br>` and _END for a link to the rest."""
+    html = blocks.html
+    begins, ends = blocks.ends[blocks.first[texts]].tolist(), blocks.starts[blocks.last[texts]].tolist()
+    written = [html[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    for link in more.tolist():
+        start, stop = int(blocks.starts[link]), int(blocks.ends[blocks.match[link]])
+        for number in [n for n in range(len(texts)) if start < ends[n] and stop > begins[n]]:
+            before, end, after = written[number].rpartition(_END)
+            done = ends[number] - len(after)
+            after = after[: max(start - done, 0)] + _END + after[max(stop - done, 0) :]
+            written[number] = before + end + after
+    page = _BLOCK.join(written)  # all at once: most texts are short
+    if b"<br" in page:
+        page = _BREAK.sub(_LINE, page)
+    text = _MARKUP.sub(b"", page).decode("utf-8", "replace")
+    for escaped, char in _ESCAPED if "&" in text else ():
+        text = text.replace(escaped, char)
+    return text.split(_BLOCK.decode())
 
 
-def _add_lines(nodes: Nodes, html: bytes) -> None:
-    for number, line in enumerate(_BREAK.split(html) if b"<br" in html else (html,)):
-        nodes.breaks += number > 0
-        text = (_MARKUP.sub(b"", line) if b"<" in line else line).decode("utf-8", "replace")
-        nodes.text(unescape(text) if "&" in text else text)
+def _add_text(nodes: Nodes, text: str) -> None:
+    if "\0" not in text:
+        nodes.text(text)
+        return
+    for place, document in enumerate(text.split(_END.decode())):
+        if place:
+            nodes.cross(3)
+            nodes.text(END_OF_DOCUMENT)
+            nodes.cross(3)
+        for number, line in enumerate(document.split(_LINE.decode())):
+            nodes.breaks += number > 0
+            nodes.text(line)
 
 
 def _add_image(nodes: Nodes, blocks: Blocks, tag: int, attributes: Attributes, base: str) -> None:

@@ -38,23 +38,32 @@ class Network:
 
 def probabilities(network: Network, table: Table) -> Floats:
     """(B,)"""
-    hidden = np.clip((table.rows - network.mean) * network.scale, -CLIP, CLIP) @ network.rows
+    rows = table.rows.T - network.mean[:, None]  # features are rows in memory
+    rows *= network.scale[:, None]
+    np.clip(rows, -CLIP, CLIP, out=rows)
+    hidden = rows.T @ network.rows
     page = np.clip((table.page - network.page_mean) * network.page_scale, -CLIP, CLIP)
     hidden += page @ network.page + network.bias
-    for level in range(3):
-        hidden += network.forms[level][table.forms[level]]
+    for embedding, form in zip(network.forms, table.forms, strict=True):
+        hidden += embedding.take(form, axis=0)
     np.maximum(hidden, 0, out=hidden)
-    pooled = np.concatenate([hidden.mean(0), hidden.max(0)]) @ network.pool + network.pool_bias
-    hidden += np.maximum(pooled, 0)
     count, units = hidden.shape
+    mean = np.full(count, 1 / count, np.float32) @ hidden
+    pooled = np.concatenate([mean, hidden.max(0)]) @ network.pool + network.pool_bias
+    hidden += np.maximum(pooled, 0)
+    near = np.empty((count, WIDTH, units), np.float32)
     for number, dilation in enumerate(DILATIONS):
-        reach = dilation * (WIDTH // 2)
-        padded = np.zeros((count + 2 * reach, units), np.float32)
-        padded[reach : reach + count] = hidden
-        near = np.concatenate([padded[step * dilation : step * dilation + count] for step in range(WIDTH)], axis=1)
-        seen = near @ network.near[number].reshape(WIDTH * units, units) + network.near_bias[number]
-        hidden += np.maximum(seen, 0)
-    hidden += np.maximum(hidden @ network.last + network.last_bias, 0)
+        for step in range(WIDTH):
+            shift = dilation * (step - WIDTH // 2)
+            low, high = min(max(-shift, 0), count), max(min(count - shift, count), 0)
+            near[:low, step] = near[high:, step] = 0
+            near[low:high, step] = hidden[low + shift : high + shift]
+        seen = near.reshape(count, -1) @ network.near[number].reshape(WIDTH * units, units)
+        seen += network.near_bias[number]
+        hidden += np.maximum(seen, 0, out=seen)
+    seen = hidden @ network.last
+    seen += network.last_bias
+    hidden += np.maximum(seen, 0, out=seen)
     score = hidden @ network.out + network.out_bias
     probability: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
     return probability
