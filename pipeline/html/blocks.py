@@ -89,6 +89,7 @@ class Blocks(Tags):
     counts: Floats  # (B, 16): words, those in links, bold ones, stretches with words, characters, sentence ends, commas,
     # digits, separators, capitals, signs, words with a capital, links, line breaks, kind of last and of first character
     images: Ints  # (I,)
+    before: Ints  # (N + 1,) how many blocks begin before each tag
 
 
 def blocks(tree: LexborHTMLParser) -> Blocks | None:
@@ -143,6 +144,8 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
     counts[13] = breaks[last] - breaks[first]
     counts[14] = _ENDING[text[solid[np.searchsorted(solid, till) - 1]]]
     counts[15] = _OPENING[text[solid[np.searchsorted(solid, bounds)]]]
+    before = np.zeros(len(tag) + 1, np.int64)
+    np.cumsum(np.bincount(first, minlength=len(tag)), out=before[1:])
     return Blocks(
         page.html,
         page.data,
@@ -162,6 +165,7 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
         element,
         counts.T,
         np.flatnonzero(_IS_IMAGE[tag] & ~closing),
+        before,
     )
 
 

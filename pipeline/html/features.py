@@ -13,7 +13,8 @@ from pipeline.html.tags import TAG, UNKNOWN, Ints
 LEVELS = 6  # of elements around a block
 LONG = 15  # words: a block of more is likely a sentence
 REACHES = (3, 8, 25)  # blocks to either side that are looked at together
-_SHIFTS = np.arange(len(BITS))
+_REACHES = np.array(REACHES)[:, None]
+_ENDINGS, _OPENINGS = (np.arange(1, kinds, dtype=np.float32)[:, None] for kinds in (6, 5))  # of kinds of characters
 
 
 @dataclass(slots=True)
@@ -107,8 +108,8 @@ def groups(keys: Ints) -> tuple[Ints, Ints, Ints]:
 def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table:
     """Counts are in logarithms throughout; what is missing is 0."""
     count, total_blocks = len(blocks.starts), len(blocks.first)
-    counts = blocks.counts
-    words, linked, sentences = counts[:, 0], counts[:, 1], counts[:, 5]
+    counts = blocks.counts.T
+    words, linked, sentences = counts[0], counts[1], counts[5]
     index = np.arange(total_blocks, dtype=np.float32)
     chain = np.empty((LEVELS, total_blocks), np.int64)
     chain[0] = np.where(blocks.element < 0, count, blocks.element)
@@ -118,51 +119,45 @@ def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table
     owner, hashes = text_words(blocks)
     spoken = np.bincount(owner, lexicon.weights[lexicon.find(hashes), 2], total_blocks).astype(np.float32)
 
-    summed = np.zeros((5, total_blocks + 1), np.float64)
-    np.cumsum(
-        np.stack([words, linked, sentences, np.ones_like(words), words * (words > LONG)]), axis=1, out=summed[:, 1:]
-    )
+    summed = np.zeros((5, total_blocks + 1), np.float32)  # whole numbers, which are exact up to 2^24
+    np.cumsum([words, linked, sentences, np.ones_like(words), words * (words > LONG)], axis=1, out=summed[:, 1:])
     total = summed[0, -1]
-    before = np.searchsorted(blocks.first, np.arange(count + 1))
-    images = np.zeros(count + 2)
+    before = blocks.before
+    images = np.zeros(count + 2, np.float32)
     images[1:-1] = np.cumsum(np.bincount(blocks.images, minlength=count))
     images[-1] = images[-2]
     closes = np.append(blocks.match, count)
 
-    logged: list[NDArray[np.generic]] = []  # counts
+    logged: list[NDArray[np.generic]] = []  # counts; each of (B,) or of several (…, B)
     plain: list[NDArray[np.generic]] = []
     share = linked / words
-    logged += [counts[:, column] for column in (0, 1, 3, 4, 5, 10, 12, 13)]
-    plain += [
-        share,
-        counts[:, 2] / words,
-        np.minimum(counts[:, 4] / words, 30) / 5,
-        np.minimum(counts[:, 11] / words, 1),
-    ]
-    plain += [np.minimum(counts[:, column] / words, 5) for column in (5, 6, 7, 8, 9, 10)]
-    plain += [counts[:, 14] == value for value in range(1, 6)]
-    plain += [counts[:, 15] == value for value in range(1, 5)]
+    logged += [counts[:2], counts[3:6], counts[10], counts[12:14]]
+    plain += [share, counts[2] / words, np.minimum(counts[4] / words, 30) / 5, np.minimum(counts[11] / words, 1)]
+    plain += [np.minimum(counts[5:11] / words, 5)]
+    plain += [counts[14] == _ENDINGS, counts[15] == _OPENINGS]
     element = chain[0]
     outer = around.around[element]
     inline = np.where(blocks.closing[blocks.text_tag], blocks.parent[blocks.text_tag], blocks.text_tag)
     plain += [spoken, outer, around.lowest[element], around.highest[element], around.own[inline]]
     plain += [around.around[inline] - outer]
-    logged += [around.depth[element]]
+    depth = around.depth[element]
+    logged += [depth]
 
-    low = before[chain]
-    high = np.where(chain == count, total_blocks, before[closes[chain]])
-    low = np.where(chain == count, 0, low)
-    inside = summed[:, high] - summed[:, low]  # (5, LEVELS, B)
+    close = closes[chain]
+    outside = chain == count
+    low, high = before[chain], before[close]
+    low[outside], high[outside] = 0, total_blocks
+    inside = summed.take(high, axis=1) - summed.take(low, axis=1)  # (5, LEVELS, B)
     held = np.maximum(inside[0], 1)
-    logged += [*inside[0], *inside[3], *(images[closes[chain]] - images[chain])]
-    logged += [*around.siblings[chain], *around.alike[chain]]
-    plain += [*(inside[1] / held), *(10 * inside[2] / held), *(inside[4] / held), *(inside[0] / total)]
-    plain += [*around.weight[chain], *around.own[chain[:3]]]
-    plain += [*(around.place[chain] / np.maximum(around.siblings[chain], 1))]
+    siblings = around.siblings[chain]
+    logged += [inside[0], inside[3], images[close] - images[chain], siblings, around.alike[chain]]
+    plain += [inside[1] / held, 10 * inside[2] / held, inside[4] / held, inside[0] / total]
+    plain += [around.weight[chain], around.own[chain[:3]], around.place[chain] / np.maximum(siblings, 1)]
 
     cumulative = summed[0, :-1]
-    heading = (around.form[element] >= TAG["h1"]) & (around.form[element] <= TAG["h6"])
-    h1 = np.flatnonzero(around.form[element] == TAG["h1"])
+    form = around.form[element]
+    heading = (form >= TAG["h1"]) & (form <= TAG["h6"])
+    h1 = np.flatnonzero(form == TAG["h1"])
     at_h1 = int(h1[0]) if len(h1) else 0
     far = np.float32(300)
     last_heading = np.maximum.accumulate(np.where(heading, index, -1)).astype(np.int64)
@@ -175,59 +170,44 @@ def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table
     logged += [np.minimum.accumulate(np.where(big, index, total_blocks + far)[::-1])[::-1] - index]
     plain += [index / total_blocks, cumulative / total, np.full(total_blocks, float(len(h1) > 0))]
     plain += [np.where(has_heading, spoken[last_heading], 0)]
-    plain += [np.where(has_heading, around.form[element][last_heading] / 3, 0)]
-    plain += [np.where(has_heading, around.depth[element] - around.depth[element[last_heading]], 0) / 3]
+    plain += [np.where(has_heading, form[last_heading] / 3, 0)]
+    plain += [np.where(has_heading, depth - depth[last_heading], 0) / 3]
 
     place = np.arange(total_blocks)
-    for reach in REACHES:
-        low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, total_blocks)
-        near = summed[:, high] - summed[:, low]
-        after = summed[:2, high] - summed[:2, place]
-        logged += [near[0] / (high - low), after[0] / (high - place)]
-        plain += [
-            near[1] / np.maximum(near[0], 1),
-            after[1] / np.maximum(after[0], 1),
-            10 * near[2] / np.maximum(near[0], 1),
-        ]
+    low, high = np.maximum(place - _REACHES, 0), np.minimum(place + _REACHES + 1, total_blocks)  # (REACHES, B)
+    reached = summed[:3].take(high, axis=1)
+    near, after = reached - summed[:3].take(low, axis=1), reached[:2] - summed[:2, None, :-1]
+    near_held, after_held = np.maximum(near[0], 1), np.maximum(after[0], 1)
+    logged += [np.stack([near[0] / (high - low), after[0] / (high - place)], 1)]
+    plain += [np.stack([near[1] / near_held, after[1] / after_held, 10 * near[2] / near_held], 1)]
     alike = around.kind[chain[0]] * np.int64(31) + around.kind[chain[1]]
     _, group, of_group = np.unique(alike, return_inverse=True, return_counts=True)
     in_group = np.bincount(group, words)
     logged += [of_group[group], (in_group / of_group)[group]]
     plain += [(np.bincount(group, linked) / in_group)[group]]
 
-    rows = np.empty((total_blocks, len(logged) + len(plain) + len(BITS)), np.float32)
-    rows[:, : len(logged)] = np.log1p(np.stack(logged)).T
-    rows[:, len(logged) : len(logged) + len(plain)] = np.stack(plain).T
-    held_bits = (around.bits[element][:, None] >> _SHIFTS) & 1
-    rows[:, len(logged) + len(plain) :] = held_bits
-    of_page = words @ held_bits.astype(np.float32) / total
+    bits = np.unpackbits(around.bits[element].astype("<i8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    features = [array.reshape(-1, total_blocks) for array in (*logged, *plain, bits[:, : len(BITS)].T)]
+    of_logged = sum(map(len, features[: len(logged)]))
+    rows = np.empty((sum(map(len, features)), total_blocks), np.float32)
+    np.concatenate(features, out=rows, casting="unsafe")
+    np.log1p(rows[:of_logged], out=rows[:of_logged])
     ordered = np.sort(words)  # the median by hand: NumPy's takes as long as all else here
-    page = np.array(
-        [
-            *np.log1p(
-                [
-                    total,
-                    total_blocks,
-                    float(ordered[(total_blocks - 1) // 2] + ordered[total_blocks // 2]) / 2,
-                    len(h1),
-                    len(blocks.images),
-                    of_group.max(),
-                    counts[:, 10].sum(),
-                ]
-            ),
-            summed[1, -1] / total,
-            summed[4, -1] / total,
-            10 * summed[2, -1] / total,
-            heading.mean(),
-            len(blocks.images) / total_blocks,
-            of_group.max() / total_blocks,
-            (outer * words).sum() / total,
-            *of_page,
-            *_address(url),
-        ],
-        np.float32,
-    )
-    return Table(rows, page, around.form[chain[:3]])
+    median = float(ordered[(total_blocks - 1) // 2] + ordered[total_blocks // 2]) / 2
+    greatest = of_group.max()
+    sizes = [total, total_blocks, median, len(h1), len(blocks.images), greatest, counts[10].sum()]
+    shares = [
+        summed[1, -1] / total,
+        summed[4, -1] / total,
+        10 * summed[2, -1] / total,
+        np.count_nonzero(heading) / total_blocks,
+        len(blocks.images) / total_blocks,
+        greatest / total_blocks,
+        (outer @ words) / total,
+    ]
+    of_page = rows[-len(BITS) :] @ words / total
+    page = np.concatenate([np.log1p(sizes), shares, of_page, _address(url)]).astype(np.float32)
+    return Table(rows.T, page, around.form[chain[:3]])
 
 
 _HINTS = [
