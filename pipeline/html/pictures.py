@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.html.blocks import Blocks, Floats
 from pipeline.html.features import Elements
 from pipeline.html.lexicon import BITS
-from pipeline.html.tags import TAG
+from pipeline.html.tags import TAG, Ints
 
 MIN_SIDE = 40  # pixels: of less on either stated side an image is an icon, a spacer or a counter,
 MIN_INLINE = 10  # unless it stands in the midst of kept text, as the flags and symbols of a table do
@@ -31,6 +31,8 @@ _NO_CONTENT = re.compile(
     r"(?<![a-z])(?:avatars?|gravatar|icons?|sprites?|emojis?|smil(?:ey|ies)|spacer|pixel|tracking|beacon|logos?|badges?|favicon|"
     r"profile-?(?:pic|image|photo)|author-?(?:pic|image|photo|img)|userpic|headshot|transparent)(?![a-z])"
 )
+# One of these is in whatever that finds, and is found sooner.
+_HINTS = "avatar icon sprite emoji smil spacer pixel tracking beacon logo badge profile author userpic headshot transparent".split()
 _COUNTER = re.compile(
     r"doubleclick|/pixel|scorecardresearch|facebook\.com/tr|google-analytics|quantserve|/beacon|/track|[/_-]ads[/_-]|gravatar\.com/"
 )
@@ -93,36 +95,27 @@ def features(blocks: Blocks, around: Elements, probability: Floats, kept: NDArra
     images = blocks.images
     count, total = len(blocks.starts), len(blocks.first)
     words = blocks.counts[:, 0].astype(np.float64)
-    held = np.concatenate([[0.0], np.cumsum(words)])
-    good = np.concatenate([[0.0], np.cumsum(words * kept)])
-    before = np.searchsorted(blocks.first, np.arange(count + 1))
+    held, good = np.zeros(total + 1), np.zeros(total + 1)
+    np.cumsum(words, out=held[1:])
+    np.cumsum(words * kept, out=good[1:])
+    before = blocks.before
     closes = np.append(blocks.match, count)
 
-    figure, element = np.full(len(images), -1), images.copy()
-    bulk = np.full(len(images), count)
-    open_ = np.ones(len(images), bool)
-    for _ in range(CLIMBED):
-        element = around.up[element]
-        found = (around.form[element] == TAG["figure"]) & (figure < 0)
-        figure[found] = element[found]
-        heavy = open_ & (good[before[closes[element]]] - good[before[element]] >= BULK * good[-1])
-        bulk[heavy] = element[heavy]
-        open_ &= ~heavy
+    element = _climbed(around.up, images)
+    figure = _first(around.form[element] == TAG["figure"], element, -1)
+    bulk = _first(good[before[closes[element]]] - good[before[element]] >= BULK * good[-1], element, count)
     inner = np.where(figure >= 0, figure, images)
     low_own, high_own = before[inner], before[closes[inner]]
     size_own, good_own = held[high_own] - held[low_own], good[high_own] - good[low_own]
 
-    share, level = np.full(len(images), -1.0), np.full(len(images), CLIMBED)
-    element = inner
-    for step in range(CLIMBED):
-        element = around.up[element]
-        inside = element < count
-        low = np.where(inside, before[element], 0)
-        high = np.where(inside, before[closes[element]], total)
-        size = held[high] - held[low] - size_own
-        new = (share < 0) & ((size >= ENOUGH) | ~inside)
-        share[new] = ((good[high] - good[low] - good_own) / np.maximum(size, 1))[new]
-        level[new] = step
+    element = _climbed(around.up, inner)
+    outside = element == count
+    low, high = before[element], before[closes[element]]
+    low[outside], high[outside] = 0, total
+    size = held[high] - held[low] - size_own
+    enough = (size >= ENOUGH) | outside
+    share = _first(enough, (good[high] - good[low] - good_own) / np.maximum(size, 1), -1.0)
+    level = np.where(enough.any(0), enough.argmax(0), CLIMBED)
     index = np.arange(total)
     previous = np.append(np.maximum.accumulate(np.where(kept, index, -1)), -1)[low_own - 1]
     following = np.append(np.minimum.accumulate(np.where(kept, index, total)[::-1])[::-1], total)[high_own]
@@ -138,6 +131,19 @@ def features(blocks: Blocks, around: Elements, probability: Floats, kept: NDArra
         "figure": figure >= 0,
         "inline": (share >= INLINE_SHARE) & (level <= 4) & (np.maximum(since, until) < NEAR),
     }
+
+
+def _climbed(up: Ints, element: Ints) -> Ints:
+    """(CLIMBED, I) the elements around each, the innermost first."""
+    climbed = np.empty((CLIMBED, len(element)), np.int64)
+    for level in climbed:
+        level[:] = element = up[element]
+    return climbed
+
+
+def _first(wanted: NDArray[np.bool_], values: NDArray[Any], missing: float) -> NDArray[Any]:
+    """The values (L, I) of the first of the L levels that is wanted (L, I)."""
+    return np.where(wanted.any(0), values[wanted.argmax(0), np.arange(values.shape[1])], missing)
 
 
 def judge(of: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
@@ -177,4 +183,7 @@ def no_content(attributes: Attributes, inline: bool = False) -> bool:
     own = " ".join((attributes.get(name) or "")[:300] for name in ("class", "id")).lower()
     src = (attributes.get("src") or attributes.get("data-src") or "")[:2000].lower()
     name = re.split(r"[?#]", src, maxsplit=1)[0].rpartition("/")[2]
-    return bool(_NO_CONTENT.search(own) or _NO_CONTENT.search(name) or _COUNTER.search(src))
+    told = f"{own}\n{name}"
+    if any(hint in told for hint in _HINTS) and _NO_CONTENT.search(told):
+        return True
+    return _COUNTER.search(src) is not None
