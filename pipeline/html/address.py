@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -151,8 +152,21 @@ def resolve(base: str, reference: str) -> str | None:
     if len(reference) > 2 * MAX_ADDRESS:
         return None
     reference = re.sub(r"[\t\r\n]", "", reference.strip("\0\t\n\v\f\r "))
-    if _RESOLVED.fullmatch(reference) and len(reference) <= MAX_ADDRESS:
-        return reference
+    # What begins with "/" only lacks the beginning of `base`.
+    whole = reference if reference[:1] != "/" else _origin(base, "//" if reference[:2] == "//" else "/") + reference
+    if _RESOLVED.fullmatch(whole) and len(whole) <= MAX_ADDRESS:
+        return whole
+    return _resolved(base, reference)
+
+
+@lru_cache(maxsize=16)
+def _origin(base: str, slashes: str) -> str:
+    """What stands before a reference that begins with these slashes and no more; "" where `base` is no address."""
+    root = _resolved(base, "/") or ""
+    return root.partition("//")[0] if slashes == "//" else root[:-1]
+
+
+def _resolved(base: str, reference: str) -> str | None:
     scheme = _SCHEME.match(reference)
     if not reference or (scheme and scheme[1].lower() not in ("http", "https")):
         return None

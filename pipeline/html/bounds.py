@@ -54,6 +54,7 @@ _SOUND = re.compile(
 _OPENED = re.compile(rb"</?+[a-zA-Z][^\s/>]*+" + _ATTRIBUTE + b"*+")
 _CLOSES = re.compile(rb"</|--")
 _CROWDED = re.compile(rb"</?+[a-zA-Z][^\s/>]*+" + _ATTRIBUTE + b"{%d}+" % MAX_ATTRIBUTES)
+_BETWEEN = b" \t\n\r\f\v/\"'"  # one of these stands between two attributes at least
 _TRIES = 4
 
 
@@ -79,7 +80,7 @@ def bounded(html: str) -> bytes:
 
 def _most_formatting(html: bytes) -> int:
     """No less than the matches of _FORMATTING, and found sooner."""
-    data = np.frombuffer(html + b"  ", np.uint8)
+    data = np.frombuffer(html, np.uint8)
     at = np.flatnonzero(data[:-2] == ord("<"))
     return int(np.count_nonzero(_BEGINS_FORMATTING[data[at + 1] | data[at + 2].astype(np.uint16) << 8]))
 
@@ -121,11 +122,19 @@ def _crowded(html: bytes) -> tuple[int, int]:
         else:
             opened = _OPENED.match(html, start)
             assert opened is not None
-            scanned += opened.end() - start
-            if scanned > MAX_SCANNED or (opened.end() - start >= least and _CROWDED.match(html, start)):
-                return start, opened.end()
+            end = opened.end()
+            scanned += end - start
+            if scanned > MAX_SCANNED or (end - start >= least and _is_crowded(html, start, end)):
+                return start, end
             start += 1
     return -1, -1
+
+
+def _is_crowded(html: bytes, start: int, end: int) -> bool:
+    written = html[start:end]
+    if len(written) - len(written.translate(None, _BETWEEN)) < MAX_ATTRIBUTES - 1:
+        return False
+    return _CROWDED.match(html, start) is not None
 
 
 def _certain_end(html: bytes, start: int, stop: int) -> int:

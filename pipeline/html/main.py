@@ -17,7 +17,7 @@ from pipeline.html.extract import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_i
 from pipeline.html.features import Elements, elements, table
 from pipeline.html.lexicon import Lexicon
 from pipeline.html.network import Network, load, probabilities
-from pipeline.html.pictures import OUTSIDE, Attributes, attributes_of, kept_images
+from pipeline.html.pictures import OUTSIDE, Attributes, attributes_of, climbed, first, kept_images
 from pipeline.html.tags import TAG, UNKNOWN, Ints
 
 MODEL = Path(__file__).parent / "data" / "main.npz"
@@ -26,6 +26,7 @@ MAX_SOURCES = 20
 # The longest page learned from has 17,035 words; of books, which are longer, the network would keep a tenth.
 LONGEST = 20_000  # words
 MOST = 10_000  # blocks; the most were 2,642, and the features of each take kilobytes
+CLIMBED = 20  # elements around an image
 NEAR = 3  # blocks between kept text and a link to the rest of a document
 
 _BREAK = re.compile(rb"<br[^>]*+>")
@@ -99,6 +100,7 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
     between = _between(b, place[order], till[order])
     nodes = Nodes()
     written = _written(b, texts, more)
+    scripted, figures = _around_images(page, image_tags)
     for item, strength in zip(order.tolist(), between.tolist(), strict=True):
         if len(nodes.done) >= MAX_NODES:
             break
@@ -106,7 +108,8 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
         if item < len(texts):
             _add_text(nodes, written[item])
         else:
-            _add_image(nodes, b, *images[item - len(texts)], base)
+            number = item - len(texts)
+            _add_image(nodes, b, *images[number], base, scripted[number], figures[number])
     nodes.flush()
     return nodes.done[:MAX_NODES]
 
@@ -156,20 +159,21 @@ def _add_text(nodes: Nodes, text: str) -> None:
             nodes.text(line)
 
 
-def _add_image(nodes: Nodes, blocks: Blocks, tag: int, attributes: Attributes, base: str) -> None:
+def _around_images(page: Judged, images: Ints) -> tuple[list[bool], list[int]]:
+    """Whether each image stands in a <noscript>, and its <figure>, -1 where there is none."""
+    around = climbed(page.elements.up, images, CLIMBED)
+    form = page.elements.form[around]
+    return (form == TAG["noscript"]).any(0).tolist(), first(form == TAG["figure"], around, -1).tolist()
+
+
+def _add_image(
+    nodes: Nodes, blocks: Blocks, tag: int, attributes: Attributes, base: str, unscripted: bool, figure: int
+) -> None:
     parent = int(blocks.parent[tag])
     sources: list[Attributes] = []
     if parent >= 0 and blocks.tag[parent] == TAG["picture"]:
         within = np.arange(parent, min(int(blocks.match[parent]), parent + 2 * MAX_SOURCES))
         sources = [attributes_of(blocks, int(at)) for at in within[blocks.tag[within] == TAG["source"]]]
-    unscripted, figure = False, -1
-    for _ in range(20):
-        if parent < 0:
-            break
-        unscripted |= bool(blocks.tag[parent] == TAG["noscript"])
-        if figure < 0 and blocks.tag[parent] == TAG["figure"]:
-            figure = parent
-        parent = int(blocks.parent[parent])
     add_image(nodes, [], attributes, base, sources, unscripted)
     image = nodes.done[-1].image if nodes.done else None
     if image is not None and figure >= 0 and not image.caption:
@@ -190,6 +194,8 @@ def _caption(blocks: Blocks, figure: int) -> str:
 def _captions(blocks: Blocks, images: list[int]) -> NDArray[np.bool_]:
     """The blocks of the captions in the figures of these images: who keeps an image keeps what is said below it."""
     captions = np.zeros(len(blocks.first), bool)
+    if not (blocks.tag == TAG["figcaption"]).any():
+        return captions
     for image in images:
         tag = image
         for _ in range(20):

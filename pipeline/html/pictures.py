@@ -32,7 +32,9 @@ _NO_CONTENT = re.compile(
     r"profile-?(?:pic|image|photo)|author-?(?:pic|image|photo|img)|userpic|headshot|transparent)(?![a-z])"
 )
 # One of these is in whatever that finds, and is found sooner.
-_HINTS = "avatar icon sprite emoji smil spacer pixel tracking beacon logo badge profile author userpic headshot transparent".split()
+_HINTS = (
+    "avatar icon sprite emoji smil spacer pixel tracking beacon logo badge profile author userpic headshot transparent"
+).split()
 _COUNTER = re.compile(
     r"doubleclick|/pixel|scorecardresearch|facebook\.com/tr|google-analytics|quantserve|/beacon|/track|[/_-]ads[/_-]|gravatar\.com/"
 )
@@ -101,20 +103,20 @@ def features(blocks: Blocks, around: Elements, probability: Floats, kept: NDArra
     before = blocks.before
     closes = np.append(blocks.match, count)
 
-    element = _climbed(around.up, images)
-    figure = _first(around.form[element] == TAG["figure"], element, -1)
-    bulk = _first(good[before[closes[element]]] - good[before[element]] >= BULK * good[-1], element, count)
+    element = climbed(around.up, images, CLIMBED)
+    figure = first(around.form[element] == TAG["figure"], element, -1)
+    bulk = first(good[before[closes[element]]] - good[before[element]] >= BULK * good[-1], element, count)
     inner = np.where(figure >= 0, figure, images)
     low_own, high_own = before[inner], before[closes[inner]]
     size_own, good_own = held[high_own] - held[low_own], good[high_own] - good[low_own]
 
-    element = _climbed(around.up, inner)
+    element = climbed(around.up, inner, CLIMBED)
     outside = element == count
     low, high = before[element], before[closes[element]]
     low[outside], high[outside] = 0, total
     size = held[high] - held[low] - size_own
     enough = (size >= ENOUGH) | outside
-    share = _first(enough, (good[high] - good[low] - good_own) / np.maximum(size, 1), -1.0)
+    share = first(enough, (good[high] - good[low] - good_own) / np.maximum(size, 1), -1.0)
     level = np.where(enough.any(0), enough.argmax(0), CLIMBED)
     index = np.arange(total)
     previous = np.append(np.maximum.accumulate(np.where(kept, index, -1)), -1)[low_own - 1]
@@ -133,15 +135,15 @@ def features(blocks: Blocks, around: Elements, probability: Floats, kept: NDArra
     }
 
 
-def _climbed(up: Ints, element: Ints) -> Ints:
-    """(CLIMBED, I) the elements around each, the innermost first."""
-    climbed = np.empty((CLIMBED, len(element)), np.int64)
-    for level in climbed:
+def climbed(up: Ints, element: Ints, levels: int) -> Ints:
+    """(levels, I) the elements around each, the innermost first."""
+    around = np.empty((levels, len(element)), np.int64)
+    for level in around:
         level[:] = element = up[element]
-    return climbed
+    return around
 
 
-def _first(wanted: NDArray[np.bool_], values: NDArray[Any], missing: float) -> NDArray[Any]:
+def first(wanted: NDArray[np.bool_], values: NDArray[Any], missing: float) -> NDArray[Any]:
     """The values (L, I) of the first of the L levels that is wanted (L, I)."""
     return np.where(wanted.any(0), values[wanted.argmax(0), np.arange(values.shape[1])], missing)
 

@@ -101,10 +101,11 @@ def tags(tree: LexborHTMLParser) -> Tags | None:
 
 def _held(html: bytes) -> list[str]:
     """The elements to drop that the page may have."""
-    data = np.frombuffer(html + PADDING, np.uint8)
-    names = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
     seen = np.zeros(1 << 16, bool)
-    seen[_three(names[np.flatnonzero(data == ord("<")) + 1])] = True
+    if len(html) > 4:
+        data = np.frombuffer(html, np.uint8)
+        names = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+        seen[_three(names[np.flatnonzero(data[:-4] == ord("<")) + 1])] = True
     seen[_DROPPED[:_DROPPED_ALWAYS]] = True
     return [name for name, held in zip(DROPPED, seen[_DROPPED].tolist(), strict=True) if held]
 
