@@ -108,7 +108,7 @@ def blocks(tree: LexborHTMLParser) -> Blocks | None:
     till = np.cumsum(length)
     offset = till - length
     stretch = np.repeat(np.arange(len(held)), length)
-    text = page.data[(begin - offset)[stretch] + np.arange(len(stretch))]
+    text = page.data.take((begin - offset).take(stretch) + np.arange(len(stretch)))
     sums, solid = _sums(text, stretch, offset)
     words = sums[:, _BEGINNING + _OTHER : _BEGINNING + _CAPITAL + 1].sum(1)
     wordy = words > 0

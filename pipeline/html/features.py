@@ -75,18 +75,18 @@ def elements(blocks: Blocks, lexicon: Lexicon) -> Elements:
     ends = np.stack([weight, -weight])
     step = up
     for _ in range(int(depth.max()).bit_length()):
-        bits |= bits[step]
-        np.maximum(ends, ends[:, step], out=ends)
-        step = step[step]
+        bits |= bits.take(step)
+        np.maximum(ends, ends.take(step, axis=1), out=ends)
+        step = step.take(step)
 
     kind = np.append(tag * np.int64(1 << 41) + found.number, -1)
     opening = blocks.opening
     siblings, place, alike = (np.zeros(count + 1, np.float32) for _ in range(3))
-    order, new, size = groups(tag[opening] * (int(found.number.max()) + 1) + found.number[opening])
+    order, new, size = groups(found.number[opening], tag[opening])
     alike[opening[order]] = np.repeat(size, size)
     same = np.empty(len(opening), np.int64)
     same[order] = np.repeat(np.arange(len(new)), size)
-    order, new, size = groups((parent[opening] + 1) * len(new) + same)
+    order, new, size = groups(same, parent[opening] + 1)
     siblings[opening[order]] = np.repeat(size, size)
     place[opening[order]] = np.arange(len(order)) - np.repeat(new, size)
     return Elements(
@@ -94,15 +94,14 @@ def elements(blocks: Blocks, lexicon: Lexicon) -> Elements:
     )
 
 
-def groups(keys: Ints) -> tuple[Ints, Ints, Ints]:
-    """The order that sorts `keys` (from 0, below 2^63 / their number), where in it each run of equal ones begins, and its
-    length."""
-    shift = len(keys).bit_length()
-    ordered = np.sort(keys << shift | np.arange(len(keys)))  # many times as fast as a sort that gives the order
-    order = ordered & ((1 << shift) - 1)
-    ordered >>= shift
-    new = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    return order, new, np.diff(np.append(new, len(keys)))
+def groups(minor: Ints, major: Ints) -> tuple[Ints, Ints, Ints]:
+    """The order that sorts by two keys from 0, where in it each run of equal ones begins, and its length."""
+    if len(major) and max(int(minor.max()), int(major.max())) < 1 << 16:  # sorted by radix
+        minor, major = minor.astype(np.uint16), major.astype(np.uint16)
+    order = np.lexsort((minor, major))
+    minor, major = minor[order], major[order]
+    new = np.flatnonzero(np.append(True, (minor[1:] != minor[:-1]) | (major[1:] != major[:-1])))
+    return order, new, np.diff(np.append(new, len(order)))
 
 
 def table(blocks: Blocks, around: Elements, lexicon: Lexicon, url: str) -> Table:

@@ -73,7 +73,6 @@ _UP, _DOWN = _powers(_BASE, _KEPT), _powers(_INVERSE, _KEPT)
 
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[65:91] += 32
-_LOWER_TEXT = _LOWER.tobytes()
 _TERM = _LOWER.astype(np.uint64) + np.uint64(1)  # of the polynomial
 _LETTER, _UPPER, _SOLID = 1, 2, 4  # bits of a byte of an attribute's value
 _KINDS = np.full(256, _SOLID, np.uint8)
@@ -89,7 +88,7 @@ def _hashes(data: Bytes, begin: Ints, end: Ints) -> Hashes:
     count = len(data) + 1
     up, down = (_UP, _DOWN) if count <= _KEPT else (_powers(_BASE, count), _powers(_INVERSE, count))
     running = np.zeros(count, np.uint64)
-    np.cumsum(_TERM[data] * up[: count - 1], out=running[1:])
+    np.cumsum(_TERM.take(data) * up[: count - 1], out=running[1:])
     return (running[end] - running[begin]) * down[begin]
 
 
@@ -134,8 +133,8 @@ def attribute_values(blocks: Blocks) -> Values:
     data, html = blocks.data, blocks.html
     number = np.zeros(len(blocks.starts), np.int64)
     quotes = np.append(np.flatnonzero(data == ord('"')), len(data))
-    opens = np.flatnonzero(data[quotes[:-1] - 1] == ord("="))
-    at = quotes[opens]
+    opens = np.flatnonzero(data.take(quotes[:-1] - 1) == ord("="))
+    at = quotes.take(opens)
     names = eights(data)[at - 9]
     kind_of = np.full(len(at), -1)
     for name, kind in _ATTRIBUTES:
@@ -208,9 +207,9 @@ def text_words(blocks: Blocks) -> tuple[Ints, Hashes]:
     begin, length = blocks.text_begin[short], blocks.text_end[short] - blocks.text_begin[short] + 1
     ends = np.cumsum(length)
     owner = np.repeat(np.arange(len(short)), length)
-    place = (begin - ends + length)[owner] + np.arange(len(owner))
+    place = (begin - ends + length).take(owner) + np.arange(len(owner))
     place[ends - 1] = 0
-    taken = blocks.text[place]
+    taken = blocks.text.take(place)
     taken[ends - 1] = ord(" ")
     begins, stops = _runs(np.frombuffer(taken.tobytes().translate(_IS_WORDY), np.uint8))
     if not len(begins):
