@@ -36,6 +36,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:pixel|lazy|empty|clear|dot|trans|dummy|gr[ea]y|white|no-?image|px)(?:[-_.]?\dx?\d?)?\.(?:gif|png|svg)|[0txs]\.gif",
     re.IGNORECASE,
 )
+_STAND_INS = (".gif", ".png", ".svg")
 _CANDIDATE = re.compile(r"[\s,]*+([^\s]++)")
 _DESCRIPTORS = re.compile(r"((?:\([^)]*+\)?|[^,(])*+),?")
 _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx])")
@@ -104,8 +105,11 @@ def is_placeholder(src: str) -> bool:
     start = src.lstrip()[: MAX_ADDRESS + 1]
     if start[:5].lower() == "data:" or start[:6].lower() == "about:":
         return True
-    path = re.split(r"[?#]", start, maxsplit=1)[0]
-    return _PLACEHOLDER.fullmatch(path.rsplit("/", 1)[-1][:MAX_FILENAME]) is not None
+    path = start.partition("#")[0].partition("?")[0]
+    name = path.rpartition("/")[2][:MAX_FILENAME]
+    if name.isascii() and "placeholder" not in (lower := name.lower()) and not lower.endswith(_STAND_INS):
+        return False  # most are told by this
+    return _PLACEHOLDER.fullmatch(name) is not None
 
 
 def srcset(value: str) -> Iterator[Candidate]:

@@ -115,7 +115,9 @@ def _crowded(html: bytes) -> tuple[int, int]:
     while len(html) - start >= least:
         if end := _certain_end(html, start, start + least):
             start = end
-        elif (tag := _TAG.search(html, start, start + least)) is None:
+        elif (at := html.find(b"<", start, start + least)) < 0:
+            start += least
+        elif (tag := _TAG.search(html, at, start + least)) is None:
             start += least - len("</a") + 1  # where one may begin
         elif tag.start() > start:
             start = tag.start()
@@ -143,17 +145,15 @@ def _certain_end(html: bytes, start: int, stop: int) -> int:
         stop = html.rfind(b">", start, stop)
         if stop < 0:
             break
-        if not _may_be_quoted(html, start, stop):
+        # Within an attribute's value the last quote of its kind is the one that opens it.
+        if not (_opens(html, start, html.rfind(b"'", start, stop)) or _opens(html, start, html.rfind(b'"', start, stop))):
             return stop + 1
     return 0
 
 
-def _may_be_quoted(html: bytes, start: int, at: int) -> bool:
-    """Whether the character may stand in the quoted value of an attribute of a tag that begins at `start` or later."""
-    for quote in (b"'", b'"'):
-        opens = html.rfind(quote, start, at)
-        if opens >= 0:
-            before = html[max(start, opens - 20) : opens].rstrip()
-            if not before or before.endswith(b"="):
-                return True
-    return False
+def _opens(html: bytes, start: int, quote: int) -> bool:
+    """Whether the quote, if there is one, may open the value of an attribute of a tag that begins at `start` or later."""
+    if quote < 0 or html[quote - 1] not in b"= \t\n\r\f\v":
+        return quote == start
+    before = html[max(start, quote - 20) : quote].rstrip()
+    return not before or before.endswith(b"=")

@@ -184,7 +184,7 @@ def no_content(attributes: Attributes, inline: bool = False) -> bool:
         return True
     own = " ".join((attributes.get(name) or "")[:300] for name in ("class", "id")).lower()
     src = (attributes.get("src") or attributes.get("data-src") or "")[:2000].lower()
-    name = re.split(r"[?#]", src, maxsplit=1)[0].rpartition("/")[2]
+    name = src.partition("#")[0].partition("?")[0].rpartition("/")[2]
     told = f"{own}\n{name}"
     if any(hint in told for hint in _HINTS) and _NO_CONTENT.search(told):
         return True
