@@ -176,6 +176,13 @@ def test_hashes_of_words_are_those_of_their_letters_wherever_they_stand() -> Non
     assert len(first & second) == 2  # the two words; not their order
 
 
+@pytest.mark.parametrize("inner", [SENTENCE * 2, "short", f"{SENTENCE * 2}<p>short"])
+def test_pages_without_short_or_long_texts_or_attributes_are_judged(inner: str) -> None:
+    page = judged(LexborHTMLParser(f"<p>{inner}"), URL)
+    assert page is not None
+    assert len(page.probability) == inner.count("<p>") + 1
+
+
 def test_bits_gather_all_elements_around() -> None:
     inner = "<section><div><div><div><div><p>text here</p></div></div></div></div></section>"
     found = blocks(LexborHTMLParser(f"<nav><article>{inner}</article></nav><p>outside</p>"))

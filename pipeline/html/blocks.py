@@ -33,7 +33,9 @@ for _class, _members in (
     (_LATER_SIGN, b"\xa3\xa5"),  # of £ and ¥
 ):
     _CLASSES[list(_members)] = _class
-_CLASSES[list(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") + list(range(0x80, 0x100))] |= _IS_WORD
+_CLASSES[list(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") + list(range(0x80, 0x100))] |= (
+    _IS_WORD
+)
 _CLASS_OF = _CLASSES.tobytes()
 
 # Sums of a stretch: three take the places of classes that count nothing.
@@ -86,7 +88,9 @@ class Blocks(Tags):
     last: Ints  # (B,) the tag after the block
     text_tag: Ints  # (B,) the tag before the block's first word
     element: Ints  # (B,) the start tag of the block's element
-    counts: Floats  # (B, 16): words, those in links, bold ones, stretches with words, characters, sentence ends, commas,
+    counts: (
+        Floats  # (B, 16): words, those in links, bold ones, stretches with words, characters, sentence ends, commas,
+    )
     # digits, separators, capitals, signs, words with a capital, links, line breaks, kind of last and of first character
     images: Ints  # (I,)
     before: Ints  # (N + 1,) how many blocks begin before each tag

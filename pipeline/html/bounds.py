@@ -146,7 +146,9 @@ def _certain_end(html: bytes, start: int, stop: int) -> int:
         if stop < 0:
             break
         # Within an attribute's value the last quote of its kind is the one that opens it.
-        if not (_opens(html, start, html.rfind(b"'", start, stop)) or _opens(html, start, html.rfind(b'"', start, stop))):
+        if not (
+            _opens(html, start, html.rfind(b"'", start, stop)) or _opens(html, start, html.rfind(b'"', start, stop))
+        ):
             return stop + 1
     return 0
 

@@ -90,7 +90,19 @@ def elements(blocks: Blocks, lexicon: Lexicon) -> Elements:
     siblings[opening[order]] = np.repeat(size, size)
     place[opening[order]] = np.arange(len(order)) - np.repeat(new, size)
     return Elements(
-        up, bits, around, -ends[1], ends[0], weight, own, depth, np.append(tag, UNKNOWN + 1), siblings, place, alike, kind
+        up,
+        bits,
+        around,
+        -ends[1],
+        ends[0],
+        weight,
+        own,
+        depth,
+        np.append(tag, UNKNOWN + 1),
+        siblings,
+        place,
+        alike,
+        kind,
     )
 
 

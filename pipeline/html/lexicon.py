@@ -1,6 +1,7 @@
 """The words in an element's attributes and in a short text, as 64-bit hashes, and what was learned of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +101,9 @@ def hash_of(word: str, kind: int) -> int:
     return (total % (1 << 64)) ^ int(_SALTS[kind])
 
 
-def _runs(inside: Bytes) -> tuple[Ints, Ints]:
+def _runs(inside: NDArray[np.integer[Any]]) -> tuple[Ints, Ints]:
     """Where the stretches of what is not 0 begin and end; the last is 0."""
-    edges = np.flatnonzero(np.append(inside[0] > 0, (inside[1:] > 0) != (inside[:-1] > 0)))
+    edges = np.flatnonzero(np.diff(inside > 0, prepend=False))
     return edges[::2], edges[1::2]
 
 

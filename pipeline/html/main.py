@@ -109,7 +109,8 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
             _add_text(nodes, written[item])
         else:
             number = item - len(texts)
-            _add_image(nodes, b, *images[number], base, scripted[number], figures[number])
+            tag, attributes = images[number]
+            _add_image(nodes, b, tag, attributes, base, scripted[number], figures[number])
     nodes.flush()
     return nodes.done[:MAX_NODES]
 

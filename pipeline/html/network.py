@@ -38,7 +38,7 @@ class Network:
 
 def probabilities(network: Network, table: Table) -> Floats:
     """(B,)"""
-    rows = table.rows.T - network.mean[:, None]  # features are rows in memory
+    rows: Floats = table.rows.T - network.mean[:, None]  # features are rows in memory
     rows *= network.scale[:, None]
     np.clip(rows, -CLIP, CLIP, out=rows)
     hidden = rows.T @ network.rows
@@ -58,7 +58,7 @@ def probabilities(network: Network, table: Table) -> Floats:
             low, high = min(max(-shift, 0), count), max(min(count - shift, count), 0)
             near[:low, step] = near[high:, step] = 0
             near[low:high, step] = hidden[low + shift : high + shift]
-        seen = near.reshape(count, -1) @ network.near[number].reshape(WIDTH * units, units)
+        seen: Floats = near.reshape(count, -1) @ network.near[number].reshape(WIDTH * units, units)
         seen += network.near_bias[number]
         hidden += np.maximum(seen, 0, out=seen)
     seen = hidden @ network.last
