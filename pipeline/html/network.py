@@ -38,10 +38,9 @@ class Network:
 
 def probabilities(network: Network, table: Table) -> Floats:
     """(B,)"""
-    rows: Floats = table.rows.T - network.mean[:, None]  # features are rows in memory
+    rows = table.rows.T - network.mean[:, None]  # features are rows in memory
     rows *= network.scale[:, None]
-    np.clip(rows, -CLIP, CLIP, out=rows)
-    hidden = rows.T @ network.rows
+    hidden: Floats = np.matmul(np.clip(rows, -CLIP, CLIP, out=rows).T, network.rows)
     page = np.clip((table.page - network.page_mean) * network.page_scale, -CLIP, CLIP)
     hidden += page @ network.page + network.bias
     for embedding, form in zip(network.forms, table.forms, strict=True):
@@ -58,12 +57,10 @@ def probabilities(network: Network, table: Table) -> Floats:
             low, high = min(max(-shift, 0), count), max(min(count - shift, count), 0)
             near[:low, step] = near[high:, step] = 0
             near[low:high, step] = hidden[low + shift : high + shift]
-        seen: Floats = near.reshape(count, -1) @ network.near[number].reshape(WIDTH * units, units)
+        seen = near.reshape(count, -1) @ network.near[number].reshape(WIDTH * units, units)
         seen += network.near_bias[number]
         hidden += np.maximum(seen, 0, out=seen)
-    seen = hidden @ network.last
-    seen += network.last_bias
-    hidden += np.maximum(seen, 0, out=seen)
+    hidden += np.maximum(hidden @ network.last + network.last_bias, 0)
     score = hidden @ network.out + network.out_bias
     probability: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
     return probability
