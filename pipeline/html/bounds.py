@@ -10,7 +10,9 @@ MAX_CHARACTERS = 5_000_000
 MAX_TAGS = 50_000  # start and end tags; nested as deep as that they take 3 s
 MAX_ATTRIBUTES = 3_000  # of one tag, in 13 ms; SVG paths with broken quotes reach 900
 MAX_FORMATTING = 1_000_000  # distinct formatting tags × tags
-MAX_SCANNED = 20_000_000  # characters of what may be tags, as far as they would go; real pages have 2 million
+MAX_SCANNED = (
+    60_000_000  # bytes of what may be tags, as far as they would go, in half a second; real pages have 2 million
+)
 MAX_REPAIRS = 20
 
 _TAG = re.compile(rb"</?[a-zA-Z]")
@@ -88,11 +90,13 @@ def _most_formatting(html: bytes) -> int:
 def _uncrowded(html: bytes) -> bytes:
     """`html` without tags that have too many attributes: cut at the first. What looks like one inside of a script or a
     comment is taken out, because there is content (of SVG, say) in which neither is one."""
-    start = end = 0
+    start = end = scanned = 0
     for _ in range(MAX_REPAIRS):
-        start, end = _crowded(html)
+        start, end, scanned = _crowded(html, scanned)
         if start < 0:
             return html
+        if scanned > MAX_SCANNED:
+            break
         sound = _SOUND.match(html)
         assert sound is not None  # it matches nothing, too
         if html.find(b"<", sound.end()) >= 0:
@@ -103,38 +107,60 @@ def _uncrowded(html: bytes) -> bytes:
     return html[:start]
 
 
-def _crowded(html: bytes) -> tuple[int, int]:
+def _crowded(html: bytes, scanned: int) -> tuple[int, int, int]:
     """From where to where there may be a tag with too many attributes, wherever tags begin and end: a "<" that they
-    follow if it begins a tag; (-1, -1) if there is none.
+    follow if it begins a tag; -1 if there is none. And how many bytes were `scanned` for that, with those before.
 
     Asked only where no ">" that ends a tag for certain comes within as many bytes as the attributes need at least; to
     know that takes a look at one ">" in some thousand bytes.
     """
     least = 2 * MAX_ATTRIBUTES
-    start = scanned = 0  # no tag that begins before `start` is crowded, nor goes on there
+    stride = least // 2
+    start = -1  # of what may be a tag, not ended yet
+    at = searched = _uncrowded_till(html)
+    while at < len(html):
+        end = html.rfind(b">", at, at + stride)
+        at = min(end + 1 if end >= 0 else at + stride, len(html))
+        while True:
+            if start < 0 and (tag := _TAG.search(html, searched, at)):
+                start = tag.start()
+            searched = max(searched, at - 1) if start < 0 else start + 1
+            if start < 0 or at - start < least:
+                break
+            opened = _OPENED.match(html, start)
+            assert opened is not None
+            scanned += opened.end() - start
+            if scanned > MAX_SCANNED or _is_crowded(html, start, opened.end()):
+                return start, opened.end(), scanned
+            start = -1
+        if end >= 0 and (start < 0 or not _may_be_quoted(html, start, end)):
+            start, searched = -1, at
+    return -1, -1, scanned
+
+
+def _uncrowded_till(html: bytes) -> int:
+    """The end of a page of which every tag is short, or a place before the first that may be long; no tag before that
+    is crowded, or goes on there. Most pages are told by this."""
+    least = 2 * MAX_ATTRIBUTES
+    start = 0
     while len(html) - start >= least:
-        if end := _certain_end(html, start, start + least):
+        stop = start + least
+        if end := _certain_end(html, start, stop):
             start = end
-        elif (at := html.find(b"<", start, start + least)) < 0:
-            start += least
-        elif (tag := _TAG.search(html, at, start + least)) is None:
-            start += least - len("</a") + 1  # where one may begin
+        elif (at := html.find(b"<", start, stop)) < 0:
+            start = stop
+        elif (tag := _TAG.search(html, at, stop)) is None:
+            start = stop - len("</a") + 1  # where one may begin
         elif tag.start() > start:
             start = tag.start()
         else:
-            opened = _OPENED.match(html, start)
-            assert opened is not None
-            end = opened.end()
-            scanned += end - start
-            if scanned > MAX_SCANNED or (end - start >= least and _is_crowded(html, start, end)):
-                return start, end
-            start += 1
-    return -1, -1
+            return start
+    return len(html)
 
 
 def _is_crowded(html: bytes, start: int, end: int) -> bool:
     written = html[start:end]
-    if len(written) - len(written.translate(None, _BETWEEN)) < MAX_ATTRIBUTES - 1:
+    if len(written) < 2 * MAX_ATTRIBUTES or len(written) - len(written.translate(None, _BETWEEN)) < MAX_ATTRIBUTES - 1:
         return False
     return _CROWDED.match(html, start) is not None
 
@@ -145,16 +171,19 @@ def _certain_end(html: bytes, start: int, stop: int) -> int:
         stop = html.rfind(b">", start, stop)
         if stop < 0:
             break
-        # Within an attribute's value the last quote of its kind is the one that opens it.
-        if not (
-            _opens(html, start, html.rfind(b"'", start, stop)) or _opens(html, start, html.rfind(b'"', start, stop))
-        ):
+        if not _may_be_quoted(html, start, stop):
             return stop + 1
     return 0
 
 
+def _may_be_quoted(html: bytes, start: int, at: int) -> bool:
+    """Whether the character may stand in the quoted value of an attribute of a tag that begins at `start` or later: the
+    last quote of a kind is the one that opens it."""
+    return _opens(html, start, html.rfind(b"'", start, at)) or _opens(html, start, html.rfind(b'"', start, at))
+
+
 def _opens(html: bytes, start: int, quote: int) -> bool:
-    """Whether the quote, if there is one, may open the value of an attribute of a tag that begins at `start` or later."""
+    """Whether the quote, if there is one, may open a value."""
     if quote < 0 or html[quote - 1] not in b"= \t\n\r\f\v":
         return quote == start
     before = html[max(start, quote - 20) : quote].rstrip()
