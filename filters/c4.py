@@ -10,7 +10,7 @@ from functools import cache
 from filters.gopher import lines
 from filters.text import Text
 from filters.verdict import Verdict, within
-from filters.words import flagged_words
+from filters.words import words_of
 
 TERMINAL = (".", "!", "?", '"', "”")
 ELLIPSES = ("...", "…")
@@ -88,6 +88,6 @@ def _least(numbers: list[int]) -> int:
 def _bad_words() -> dict[str, list[tuple[str, ...]]]:
     """The entries as words, by their first; an entry without letters or digits is left out."""
     by_first: dict[str, list[tuple[str, ...]]] = {}
-    for entry in sorted({tuple(TOKEN.findall(line)) for line in flagged_words()} - {()}):
+    for entry in sorted({tuple(TOKEN.findall(line)) for line in words_of("flagged")} - {()}):
         by_first.setdefault(entry[0], []).append(entry)
     return by_first

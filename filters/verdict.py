@@ -1,20 +1,27 @@
 """What every rule answers: keep or drop, with the value that was measured and the bound it was held against."""
 
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Verdict(NamedTuple):
+    """Of one subject. Where a batch of texts was judged at once, `keep` and `value` are arrays with one entry a text."""
+
     keep: bool
     value: float | str
     bound: str
 
 
-_verdict = partial(tuple.__new__, Verdict)  # half the time of Verdict(…), which shows: a paragraph has nine verdicts
+_verdict = partial(tuple.__new__, Verdict)  # half the time of Verdict(…), which shows: every paragraph has one
 
 
-def within(value: float, *, min: float | None = None, max: float | None = None) -> Verdict:
+def within(value: Any, *, min: float | None = None, max: float | None = None) -> Verdict:
     """Keeps `value` if it lies in [min, max]; the bound that was broken, or else the whole range, is named."""
+    if isinstance(value, np.ndarray):
+        lowest, highest = -np.inf if min is None else min, np.inf if max is None else max
+        return _verdict(((value >= lowest) & (value <= highest), value, _bound(min, max)))
     if min is not None and value < min:
         return _verdict((False, value, _bound(min, None)))
     if max is not None and value > max:

@@ -1,14 +1,18 @@
-"""A text in, its words out, and how many of them stand on the lists: stop words, flagged, common, of web chrome.
+"""Lists of words in; which of a text's words, told by their hashes, stand on them out.
 
-A text is split once, and all that is counted is counted in those words.
+The lists: stop words, flagged, common, of web chrome.
 """
 
 import string
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
-from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
+
+from filters.ngrams import ODD, Hashes
 
 DATA = Path(__file__).with_name("data")
 
@@ -20,53 +24,55 @@ _INVISIBLE = "\u00ad\u200b\ufeff"  # soft hyphen, zero-width space, byte order m
 # letters with the frequencies of English, 0.18 are words. 20,000 would drop 2.8 % and 9.4 %; with 200,000 it is 0.25.
 COMMON_WORDS = 50_000
 
-_BITS = 20  # of a count; three fit into one machine word
-_MOST = (1 << _BITS) - 1
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-class Listed(NamedTuple):
-    """How many of a text's words are on each of the short lists."""
+class Listed:
+    """The words of a list, to be found by their hashes: in a table, or where their slot is taken in the next one."""
 
-    stop: int
-    flagged: int
-    web_chrome: int
+    def __init__(self, words: Iterable[str]) -> None:
+        left = np.unique(np.array([hash_of(word) for word in words], np.uint64))
+        self._tables: list[tuple[np.uint64, np.uint64, Hashes]] = []
+        factor = 1
+        while len(left):
+            bits = len(left).bit_length() + 2
+            table = np.zeros(1 << bits, np.uint64)
+            slots = _slots(left, np.uint64(factor), np.uint64(64 - bits))
+            table[slots] = left
+            self._tables.append((np.uint64(factor), np.uint64(64 - bits), table))
+            left = left[table[slots] != left]
+            factor = factor * ODD % (1 << 64)
 
-
-class _Special(dict[str, bool]):
-    """Whether a character is special; filled as characters are met."""
-
-    def __missing__(self, character: str) -> bool:
-        # The published set is a list: ASCII punctuation, digits and white space, typographic marks, all emoji. These
-        # categories agree with it to the last character on 99.8 % of 24,379 web paragraphs; letters that stand in the
-        # list by accident (ø, π) are not special here.
-        category = unicodedata.category(character)[0]
-        special = category in "PSNZ" or character in ASCII_SPECIAL or character in _INVISIBLE
-        self[character] = special
-        return special
-
-
-SPECIAL = _Special()
-
-
-def split(text: str) -> list[str]:
-    """Words: split on space, new line and tab only, lower case, stripped of special characters, none empty."""
-    pieces = text.lower().replace("\n", " ").replace("\t", " ").split(" ")
-    if text.isascii():
-        return [word for piece in pieces if (word := piece if piece.isalpha() else piece.strip(ASCII_SPECIAL))]
-    return [word for piece in pieces if (word := piece if piece.isalpha() else _stripped(piece))]
+    def holds(self, hashes: Hashes) -> Bools:
+        """Which words are on the list."""
+        held = np.zeros(len(hashes), np.bool_)
+        for number, (factor, shift, table) in enumerate(self._tables):
+            if number == 0:
+                held = table[_slots(hashes, factor, shift)] == hashes
+            else:
+                left = np.flatnonzero(~held)
+                held[left] = table[_slots(hashes[left], factor, shift)] == hashes[left]
+        return held
 
 
-def count_listed(words: list[str]) -> Listed:
-    """One pass for the three short lists: each word adds a one to the counts that it belongs to."""
-    if len(words) > _MOST:
-        return Listed(*map(sum, zip(count_listed(words[:_MOST]), count_listed(words[_MOST:]), strict=True)))
-    total = sum(map(_packed().get, words, repeat(0)))
-    return Listed(total & _MOST, total >> _BITS & _MOST, total >> 2 * _BITS)
+def _slots(hashes: Hashes, factor: np.uint64, shift: np.uint64) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return (hashes * factor >> shift).view(np.int64)
 
 
-def count_common(words: list[str]) -> int:
-    """How many of the words are common ones; a pass of its own, as this list does not fit into a core's cache."""
-    return sum(map(common_words().__contains__, words))
+def hash_of(word: str) -> int:
+    """What `Stretches` makes of the characters' numbers, counted from 1, so that a NUL at the end counts, too."""
+    value = 0
+    for character in reversed(word):
+        value = (value * ODD + ord(character) + 1) % (1 << 64)
+    return value * ODD % (1 << 64)
+
+
+def is_special(character: str) -> bool:
+    """Whether it is punctuation, a digit, white space, a symbol or an emoji."""
+    # The published set is a list: ASCII punctuation, digits and white space, typographic marks, all emoji. These
+    # categories agree with it to the last character on 99.8 % of 24,379 web paragraphs; letters that stand in the
+    # list by accident (ø, π) are not special here.
+    return unicodedata.category(character)[0] in "PSNZ" or character in ASCII_SPECIAL or character in _INVISIBLE
 
 
 def lines_of(name: str) -> frozenset[str]:
@@ -76,45 +82,23 @@ def lines_of(name: str) -> frozenset[str]:
 
 
 @cache
-def _packed() -> dict[str, int]:
-    packed: dict[str, int] = {}
-    for number, words in enumerate((stop_words(), flagged_words(), web_chrome_words())):
-        for word in words:
-            packed[word] = packed.get(word, 0) + (1 << number * _BITS)
-    return packed
+def words_of(name: str) -> frozenset[str]:
+    """The words of a list: stop, flagged, common or web chrome."""
+    if name == "flagged":
+        return lines_of("flagged_words.en.txt")
+    if name == "common":
+        import wordfreq
+
+        words = wordfreq.top_n_list("en", COMMON_WORDS)
+        # wordfreq writes the apostrophe as a typewriter does; web pages print both.
+        return frozenset([*words, *(word.replace("'", "’") for word in words if "'" in word)])
+    return frozenset(word for line in lines_of(_FILES[name]) for word in line.split())
+
+
+_FILES = {"stop": "stop_words.en.txt", "web chrome": "web_chrome_words.en.txt"}
 
 
 @cache
-def stop_words() -> frozenset[str]:
-    return frozenset(word for line in lines_of("stop_words.en.txt") for word in line.split())
-
-
-@cache
-def flagged_words() -> frozenset[str]:
-    return lines_of("flagged_words.en.txt")
-
-
-@cache
-def common_words() -> frozenset[str]:
-    import wordfreq
-
-    words = wordfreq.top_n_list("en", COMMON_WORDS)
-    # wordfreq writes the apostrophe as a typewriter does; web pages print both.
-    return frozenset([*words, *(word.replace("'", "’") for word in words if "'" in word)])
-
-
-@cache
-def web_chrome_words() -> frozenset[str]:
-    return frozenset(word for line in lines_of("web_chrome_words.en.txt") for word in line.split())
-
-
-def _stripped(piece: str) -> str:
-    """`piece` without the special characters at both of its ends."""
-    if piece.isascii():
-        return piece.strip(ASCII_SPECIAL)
-    start, end = 0, len(piece)
-    while start < end and SPECIAL[piece[start]]:
-        start += 1
-    while end > start and SPECIAL[piece[end - 1]]:
-        end -= 1
-    return piece[start:end]
+def listed(name: str) -> Listed:
+    """The same list, to look words up in."""
+    return Listed(words_of(name))

@@ -1,9 +1,11 @@
 """Documents in; those that the configured rules keep out, without the paragraphs and images that a rule drops."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from filters.text import Text
+import numpy as np
+
+from filters.text import Text, joined, together
 from filters.verdict import Verdict
 from pipeline import rules
 from pipeline.document import END_OF_DOCUMENT, Document, Node, paragraphs
@@ -41,8 +43,8 @@ def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:
     for document in work.documents():
         try:
             drop_images(work, document, for_image)
-            drop_paragraphs(work, document, for_paragraph)
-            kept = keep_document(work, document, for_document)
+            texts = drop_paragraphs(work, document, for_paragraph)
+            kept = keep_document(work, document, for_document, texts)
         except _Failed as error:
             work.drop(document, "document", QUARANTINED, Verdict(False, str(error), "an answer"))
             continue
@@ -54,53 +56,85 @@ class _Failed(Exception):
     """A rule raised; the message names it and what it raised."""
 
 
-def _first_broken(judges: list[Rule], subject: Any) -> tuple[str, Verdict] | None:
+def first_broken(judges: list[Rule], subject: Any) -> tuple[str, Verdict] | None:
+    """The first of the rules that drops the subject, by its name, and what it says; None where all keep it."""
     for rule in judges:
-        try:
-            verdict: Verdict = rule.judge(subject)
-        except Exception as error:
-            raise _Failed(f"{rule.name}: {type(error).__name__}: {error}"[:200]) from error
+        verdict = _ask(rule, subject)
         if not verdict.keep:
             return rule.name, verdict
     return None
+
+
+def _ask(rule: Rule, subject: Any) -> Verdict:
+    try:
+        return rule.judge(subject)
+    except Exception as error:
+        raise _Failed(f"{rule.name}: {type(error).__name__}: {error}"[:200]) from error
 
 
 def drop_images(work: Work, document: Document, judges: list[Rule]) -> None:
     """Takes the images that a rule drops out of the document."""
     kept = []
     for node in document.nodes:
-        if node.image is not None and (broken := _first_broken(judges, node.image)):
+        if node.image is not None and (broken := first_broken(judges, node.image)):
             work.drop(document, "image", *broken, node.image.url, node.position)
         else:
             kept.append(node)
     document.nodes = kept
 
 
-def drop_paragraphs(work: Work, document: Document, judges: list[Rule]) -> None:
-    """Takes the paragraphs that a rule drops out of the document; a text node without any left goes."""
+def drop_paragraphs(work: Work, document: Document, judges: list[Rule]) -> list[Text]:
+    """Takes the paragraphs that a rule drops out of the document; a text node without any left goes. What is left."""
+    nodes = [[] if node.text is None else paragraphs(node.text) for node in document.nodes]
+    judged = [paragraph for of_node in nodes for paragraph in of_node if _is_judged(paragraph)]
+    verdicts = judge_texts(judges, judged)
     kept: list[Node] = []
-    for node in document.nodes:
+    texts: list[Text] = []
+    for node, of_node in zip(document.nodes, nodes, strict=True):
         if node.text is None:
             kept.append(node)
             continue
         left = []
-        for number, paragraph in enumerate(paragraphs(node.text)):
-            if not paragraph.strip():
+        for number, paragraph in enumerate(of_node):
+            if _is_judged(paragraph):
+                text, broken = next(verdicts)
+                if broken:
+                    work.drop(document, "paragraph", *broken, paragraph, node.position, number)
+                    continue
+                texts.append(text)
+            elif paragraph != END_OF_DOCUMENT:
                 continue
-            if paragraph != END_OF_DOCUMENT and (broken := _first_broken(judges, Text(paragraph))):
-                work.drop(document, "paragraph", *broken, paragraph, node.position, number)
-            else:
-                left.append(paragraph)
+            left.append(paragraph)
         if left:
             kept.append(Node(node.position, "\n\n".join(left)))
     document.nodes = kept
+    return texts
 
 
-def keep_document(work: Work, document: Document, judges: list[Rule]) -> bool:
-    """Whether all rules keep the document; the first that does not is written to the ledger."""
-    text = document_text(document)
+def _is_judged(paragraph: str) -> bool:
+    return paragraph != END_OF_DOCUMENT and bool(paragraph.strip())
+
+
+def judge_texts(judges: list[Rule], texts: Sequence[str]) -> Iterator[tuple[Text, tuple[str, Verdict] | None]]:
+    """Each text with the first rule that it breaks. Only a text that some rule for batches drops is asked about by
+    itself; the others are asked the rules that take no batch."""
+    alone = [rule for rule in judges if rule.takes != "texts"]
+    for batch in together(texts):
+        sound = np.ones(len(batch.texts), np.bool_)
+        for rule in judges:
+            if rule.takes == "texts":
+                sound &= _ask(rule, batch).keep
+        for at, is_sound in enumerate(sound.tolist()):
+            text = Text(batch.texts[at], batch, at)
+            yield text, first_broken(alone if is_sound else judges, text)
+
+
+def keep_document(work: Work, document: Document, judges: list[Rule], texts: list[Text]) -> bool:
+    """Whether all rules keep the document; the first that does not is written to the ledger. `texts` are its paragraphs."""
+    divided = any(END_OF_DOCUMENT in text for text in document.texts)
+    text = document_text(document) if divided or not texts else joined(texts)
     for rule in judges:
-        if broken := _first_broken([rule], document if rule.takes == "document" else text):
+        if broken := first_broken([rule], document if rule.takes == "document" else text):
             work.drop(document, "document", *broken, text.text)
             return False
     return True

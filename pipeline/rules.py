@@ -45,7 +45,7 @@ ROOMS = {
 
 class Rule(NamedTuple):
     name: str
-    takes: str  # the name of its first parameter: text, document or image
+    takes: str  # the name of its first parameter: text, texts (one or a batch), document or image
     judge: Callable[[Any], Verdict]
 
 

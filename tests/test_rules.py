@@ -114,7 +114,7 @@ def test_rules_come_out_in_the_order_in_which_they_stand() -> None:
     }
     rules = load(named, "document")
     assert [rule.name for rule in rules] == list(named)
-    assert [rule.takes for rule in rules] == ["text", "text", "document"]
+    assert [rule.takes for rule in rules] == ["texts", "texts", "document"]
     assert [rule.takes for rule in load({"aspect_ratio": {"min": 1, "max": 2}}, "image")] == ["image"]
 
 

@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filters import text as rules
 from filters import words as lists
+from filters.batch import PUNCTUATION
 from filters.boilerplate import web_chrome_words
-from filters.ngrams import repeats_of_characters, repeats_of_words
-from filters.text import Text
+from filters.ngrams import repeats
+from filters.text import MOST_TEXTS, Text, joined, together
 from filters.verdict import Verdict
 
 PROSE = (
@@ -170,8 +172,8 @@ def test_fast_character_repetition_equals_the_definition(text: str, n: int) -> N
 @given(st.text(max_size=200) | st.text(" ,.'ab_é’😀1", max_size=200))
 def test_fast_tokens_and_marks_equal_the_regular_expression(text: str) -> None:
     tokens = re.findall(r"[\w']+|[,;:?!.]", text)
-    marks = sum(token in rules.PUNCTUATION for token in tokens)
-    assert (Text(text).runs, Text(text).marks) == (len(tokens) - marks, marks)
+    marks = sum(token in PUNCTUATION for token in tokens)
+    assert (Text(text).measure("runs"), Text(text).measure("marks")) == (len(tokens) - marks, marks)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40), st.integers(1, 6))
@@ -181,28 +183,71 @@ def test_fast_word_repetition_equals_the_definition(words: list[str], n: int) ->
     assert rules.word_repetition(Text(" ".join(words)), n=n, max=1).value == pytest.approx(value, abs=1e-12)
 
 
-@given(st.lists(st.sampled_from([*"abcdefgh", "mühe", "“"]), min_size=100, max_size=400), st.integers(1, 6))
-def test_word_repetition_of_long_texts_equals_the_definition(words: list[str], n: int) -> None:
-    ngrams = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-    assert sorted(repeats_of_words(words, n)) == sorted(count for count in ngrams.values() if count > 1)
+NUMBERS = st.lists(st.lists(st.integers(0, 3), max_size=80), min_size=1, max_size=5)
 
 
-LONG = st.text("ab é’", max_size=200).map(lambda text: text * 3 + "-" + text) | st.text("ab\ud800€😀", max_size=700)
+@given(NUMBERS, st.integers(0, 2), st.integers(1, 17))
+def test_repeating_ngrams_are_counted_in_each_text_for_itself(texts: list[list[int]], gap: int, n: int) -> None:
+    values = np.array([value for text in texts for value in [*text, *[9] * gap]], np.uint32)
+    found = repeats(values, np.array([len(text) + gap for text in texts]), gap, n)
+    counted = [Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in texts]
+    expected = [(of, count) for of, ngrams in enumerate(counted) for count in ngrams.values() if count > 1]
+    assert sorted(zip(found.of.tolist(), found.counts.tolist(), strict=True)) == sorted(expected)
 
 
-@given(LONG, st.integers(7, 17))
-def test_character_repetition_of_long_texts_equals_the_definition(text: str, n: int) -> None:
-    ngrams = Counter(text[i : i + n] for i in range(len(text) - n + 1))
-    assert sorted(repeats_of_characters(text, n)) == sorted(count for count in ngrams.values() if count > 1)
+SEVERAL = st.lists(st.text("ab, .é’😀İΣς\ud800\t\n", max_size=60) | st.text(max_size=30), min_size=1, max_size=6)
 
 
-@pytest.mark.parametrize("words", [["the", "porn", "share", "river"], ["the", "facebook", "zzxq"] * 500_000])
-def test_listed_words_are_counted_together_as_apart(words: list[str]) -> None:
-    each = (lists.stop_words(), lists.flagged_words(), lists.web_chrome_words())
-    assert lists.count_listed(words) == tuple(sum(word in listed for word in words) for listed in each)
+@given(SEVERAL)
+def test_texts_measure_together_as_each_alone(texts: list[str]) -> None:
+    [batch] = together(texts)
+    several = [Text(text, batch, at) for at, text in enumerate(texts)]
+    for rule in ALL:
+        alone = [rule(Text(text)) for text in texts]
+        assert [rule(text) for text in several] == alone
+        at_once = rule(batch)
+        assert at_once.keep.tolist() == [verdict.keep for verdict in alone]  # type: ignore[attr-defined]
+        assert list(at_once.value) == [verdict.value for verdict in alone]  # type: ignore[arg-type]
+    assert [text.words for text in several] == [Text(text).words for text in texts]
+
+
+@given(SEVERAL)
+def test_texts_that_were_measured_give_the_values_of_the_whole(texts: list[str]) -> None:
+    several = [Text(text, batch, at) for batch in together(texts) for at, text in enumerate(batch.texts)]
+    whole = Text("\n\n".join(texts))
+    made = joined(several)
+    assert made.text == whole.text
+    assert [rule(made) for rule in ALL] == [rule(whole) for rule in ALL]
+    assert made.words == whole.words
+
+
+def test_thousands_of_texts_come_in_batches_of_bounded_size() -> None:
+    texts = ["a b", "", "c" * 200_000, *["d e f"] * 3000]
+    batches = list(together(texts))
+    assert [text for batch in batches for text in batch.texts] == texts
+    assert len(batches) > 3
+    assert all(len(batch.texts) <= MOST_TEXTS for batch in batches)
+    several = [Text(text, batch, at) for batch in batches for at, text in enumerate(batch.texts)]
+    assert joined(several).measure("number_of_words") == 2 + 1 + 3 * 3000
+    assert list(together([])) == []
+
+
+@pytest.mark.parametrize("name", ["stop", "flagged", "common", "web chrome"])
+def test_a_list_holds_its_words_and_no_others(name: str) -> None:
+    words = lists.words_of(name)
+    others = {word + "zq" for word in words} - words
+    for asked, held in ((words, True), (others, False)):
+        hashes = np.array([lists.hash_of(word) for word in asked], np.uint64)
+        assert lists.listed(name).holds(hashes).tolist() == [held] * len(asked)
+
+
+def test_words_are_hashed_as_their_list_is() -> None:
+    text = "the naïve\x00 ΟΔΟΣ don’t 𝒳y \ud800"
+    [hashes] = [Text(text).batch._words.hashes.tolist()]
+    assert hashes == [lists.hash_of(word) for word in Text(text).words]
 
 
 def test_word_lists_hold_words_as_texts_are_split() -> None:
-    stop, flagged = lists.stop_words(), lists.flagged_words()
+    stop, flagged = lists.words_of("stop"), lists.words_of("flagged")
     assert (len(stop) > 200, len(flagged) == 403, {"the", "of", "it's"} <= stop) == (True, True, True)
-    assert [word for word in stop | lists.common_words() if word != word.lower() or " " in word] == []
+    assert [word for word in stop | lists.words_of("common") if word != word.lower() or " " in word] == []
