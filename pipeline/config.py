@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from filters.language import MAX_CHARACTERS, PIECES
 from filters.perplexity import KenLM, Trigram
 from pipeline.errors import UserError
 from pipeline.rules import Rules, check
@@ -112,10 +113,21 @@ def _trigram(name: str) -> str:
     return name
 
 
+def _switched(value: object) -> object:
+    """A section whose settings have defaults can be switched on or off by a word."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+class LanguageScore(Section):
+    """fastText lid.176 on so many characters of a document at most, taken at equal distances; null: on all of them."""
+
+    max_characters: int | None = Field(default=MAX_CHARACTERS, ge=PIECES)
+
+
 class TextScores(Section):
     """What models are asked about a document's text. Their answers are columns; thresholds on them are `score_rules`."""
 
-    language: bool = True  # fastText lid.176
+    language: Annotated[LanguageScore | None, BeforeValidator(_switched)] = LanguageScore()  # or true, or false
     perplexity: KenLMFiles | Annotated[Literal["trigram"], AfterValidator(_trigram)] | None = None
 
 

@@ -9,12 +9,12 @@ from pipeline.judge import document_text
 from pipeline.work import Work
 
 if TYPE_CHECKING:
-    from pipeline.config import KenLMFiles, TextScores
+    from pipeline.config import KenLMFiles, LanguageScore, TextScores
 
 
 def score_texts(work: Work, settings: "TextScores") -> None:
     """Asks each configured model once a document. A threshold that changes later asks nobody again."""
-    language = _language() if settings.language else None
+    language = _language(settings.language)
     perplexity = _perplexity(settings.perplexity)
     for document in work.documents():
         text = document_text(document)
@@ -26,8 +26,9 @@ def score_texts(work: Work, settings: "TextScores") -> None:
 
 
 @cache
-def _language() -> Language:
-    return Language()
+def _language(asked: "LanguageScore | None") -> Language | None:
+    """The model, loaded once a process."""
+    return None if asked is None else Language(asked.max_characters)
 
 
 @cache

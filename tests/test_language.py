@@ -1,10 +1,14 @@
 """Texts in, the language found and whether it is kept out: one line a case."""
 
+import gzip
+import json
 import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from filters.language import Language, language
+from filters.language import MAX_CHARACTERS, PIECES, Language, language, sample
 from filters.text import Text
 from tests.documents import document
 
@@ -60,6 +64,38 @@ def test_a_document_is_judged_by_its_columns(
 
 def test_a_sure_score_is_no_more_than_one(model: Language) -> None:
     assert model.identify(Text(ENGLISH * 20))[1] <= 1
+
+
+def test_a_long_text_is_read_in_pieces_from_its_beginning_to_its_end() -> None:
+    text = " ".join(f"word{number}" for number in range(10_000))
+    read = sample(text, 640)
+    assert 500 < len(read) <= 640 + PIECES
+    assert (read.startswith("word0 word1 "), read.endswith(" word9999")) == (True, True)
+    numbers = [int(word[4:]) for word in read.split() if len(word) == len("word1000")]  # a cut one is shorter
+    assert numbers == sorted(numbers)
+    jumps = [later - earlier for earlier, later in pairwise(numbers) if later - earlier > 1]
+    assert len(jumps) == PIECES - 2  # after the first piece, which has shorter words
+    assert max(jumps) - min(jumps) < 10
+    assert sample(text[:640], 640) == text[:640]
+    assert sample("川" * 10_000, 80) == " ".join(["川" * 10] * PIECES)
+
+
+def test_a_text_of_two_languages_is_read_in_both(model: Language) -> None:
+    text = ENGLISH * 60 + GERMAN * 600
+    assert model.identify(Text(text))[0] == "de"
+    assert Language(None).identify(Text(text))[0] == "de"
+
+
+@pytest.mark.material
+def test_a_sample_has_the_label_and_the_verdict_of_the_whole(model: Language, material: Path) -> None:
+    with gzip.open(material / "reference" / "obelics-pages.jsonl.gz", "rt", encoding="utf-8") as lines:
+        kept = [[row["text"] for row in json.loads(line)["paragraphs"] if not row["dropped_by"]] for line in lines]
+    documents = [text for paragraphs in kept if len(text := "\n\n".join(paragraphs)) > MAX_CHARACTERS]
+    whole = Language(None)
+    pairs = [(model.identify(Text(text)), whole.identify(Text(text))) for text in documents]
+    assert len(pairs) > 300
+    assert [ours[0] for ours, _ in pairs] == [theirs[0] for _, theirs in pairs]
+    assert sum((ours[1] >= 0.8) != (theirs[1] >= 0.8) for ours, theirs in pairs) <= 1
 
 
 def test_lone_surrogates_and_a_word_of_a_million_letters_are_judged(model: Language) -> None:

@@ -22,8 +22,20 @@ def test_the_language_of_a_document_is_written_down(tmp_path: Path) -> None:
     assert 0.5 < (kept.language_score or 0) <= 1
 
 
+def test_how_much_of_a_document_is_read_for_its_language_is_a_setting(tmp_path: Path) -> None:
+    text = " ".join(
+        ["The river rises in the hills above the old town."] * 20 + ["Der Fluss entspringt in den Hügeln."] * 200
+    )
+    asked = [TextScores.model_validate({"language": value}) for value in (True, {"max_characters": None}, False)]
+    read = [run_stage(score_texts, scores, [document(text, image())], tmp_path).kept[0] for scores in asked]
+    assert [page.language for page in read] == ["de", "de", None]
+    assert read[0].language_score != read[1].language_score
+    with pytest.raises(ValueError, match="max_characters"):
+        TextScores.model_validate({"language": {"max_characters": 7}})
+
+
 def test_what_nobody_asked_for_is_not_scored(tmp_path: Path) -> None:
-    [kept] = run_stage(score_texts, TextScores(language=False), [document(*prose(1), image())], tmp_path).kept
+    [kept] = run_stage(score_texts, TextScores(language=None), [document(*prose(1), image())], tmp_path).kept
     assert (kept.language, kept.language_score, kept.scores) == (None, None, {})
 
 
