@@ -167,7 +167,7 @@ def _decode(
         if format != "jpeg":
             width, height = image.size
         orientation = _orientation(image)
-        picture = None if side == 0 else _picture(image)
+        picture = None if side == 0 else _picture(image, frames)
         for frame in range(1, frames):
             if time.monotonic() > end:
                 raise Late
@@ -197,12 +197,13 @@ _TURNS = {
 }
 
 
-def _picture(image: Pillow.Image) -> Pillow.Image:
+def _picture(image: Pillow.Image, frames: int) -> Pillow.Image:
     """The present frame of `image`; RGBA where something is transparent, else RGB."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _eight_bits(image)
-    # A copy, because a further frame is decoded in the place of this one.
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    # A copy where a further frame is decoded in the place of this one.
+    return image if image.mode == mode and frames == 1 else image.convert(mode)
 
 
 def _eight_bits(image: Pillow.Image) -> Pillow.Image:
