@@ -137,11 +137,16 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from pipeline.minhash import curve
     from pipeline.report import explain, sample_of_rule
 
-    folder = Path(config.load(arguments.config, arguments.set).output)
+    settings = config.load(arguments.config, arguments.set)
+    folder = Path(settings.output)
     if (arguments.url is None) == (arguments.rule is None):
         raise UserError("explain: name a page's URL, or --rule NAME")
+    if arguments.rule == "near_duplicate" and settings.duplicates.near_duplicate:
+        for line in curve(settings.duplicates.near_duplicate):
+            print(line)
     lines = (
         explain(folder, arguments.url) if arguments.url else sample_of_rule(folder, arguments.rule, arguments.sample)
     )

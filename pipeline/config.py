@@ -67,6 +67,7 @@ class EngineSettings(Section):
     workers: int | None = Field(default=None, ge=1)  # none: one a core
     memory: Bytes = 4 * 10**9  # of a query, before it spills
     spill: str | None = None  # folder for what does not fit; none: inside the run's output
+    max_spill: Bytes | None = None  # there, at most; none: nine tenths of what is free
 
 
 class Extract(Section):
@@ -131,27 +132,89 @@ class TextScores(Section):
     perplexity: KenLMFiles | Annotated[Literal["trigram"], AfterValidator(_trigram)] | None = None
 
 
-class NearDuplicate(Section):
-    """MinHash over shingles of words: documents that share a band of `rows` hashes are taken for one."""
+class Shingle(Section):
+    """What two texts are compared by: runs of so many words, or of so many characters."""
 
+    words: int | None = Field(default=None, ge=1)
+    characters: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.words is None) == (self.characters is None):
+            raise ValueError("write words: N or characters: N")
+        return self
+
+
+class NearDuplicate(Section):
+    """MinHash: documents that share a band of `rows` hashes are compared, and joined if they are similar enough."""
+
+    permutations: int = Field(default=128, ge=1, le=4096)
     bands: int = Field(default=16, ge=1)
     rows: int = Field(default=8, ge=1)
-    shingle: int = Field(default=5, ge=1)  # words
+    shingle: Shingle = Shingle(words=5)
+    similarity: float = Field(default=0.7, gt=0, le=1)  # Jaccard, estimated over all permutations
+    images: float | None = Field(
+        default=None, gt=0, le=1
+    )  # share of the fewer images that both must have; none: text alone
+    window: int = Field(default=16, ge=2)  # of a larger band's documents each is compared with so many on either side
     seed: int = Field(default=1, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.bands * self.rows > self.permutations:
+            raise ValueError(
+                f"{self.bands} bands of {self.rows} rows need {self.bands * self.rows} permutations, "
+                f"found {self.permutations}"
+            )
+        return self
 
 
 class Occurrences(Section):
     max: int = Field(ge=1)
 
 
+class Paragraphs(Occurrences):
+    by: Literal["host", "registered_domain"] = "host"
+
+
+# Names of parameters that say from where a reader came, not what is read; a star stands for any ending.
+TRACKING = (
+    "utm_* mtm_* matomo_* pk_* piwik_* hsa_* fbclid gclid gclsrc dclid gbraid wbraid msclkid twclid ttclid li_fat_id igshid "
+    "yclid ysclid mc_cid mc_eid mkt_tok _hsenc _hsmi _ga _gl oly_anon_id oly_enc_id vero_id s_cid"
+).split()
+
+
+class Canonical(Section):
+    """What tells no page from another: each line that is true is taken from the address before it is compared."""
+
+    host_case: bool = True
+    default_port: bool = True
+    trailing_dots: bool = True  # of the host
+    fragment: bool = True
+    parameters: list[str] = TRACKING  # of the query, by name; a star stands for any ending
+    sort_query: bool = False
+    scheme: bool = False  # http and https are one
+    www: bool = False
+
+
+def _as_written(value: object) -> object:
+    """The word `as_written` for an address from which nothing is taken."""
+    if value == "as_written":
+        return {name: [] if name == "parameters" else False for name in Canonical.model_fields}
+    if isinstance(value, str):
+        raise ValueError(f"write as_written, or what is taken from an address as a mapping, found {value!r}")
+    return value
+
+
 class Duplicates(Section):
     """Each line is a decision over the whole corpus; one that is left out is not taken."""
 
+    canonical: Annotated[Canonical, BeforeValidator(_as_written)] = Canonical()
     image_repeated: bool = False
     image_everywhere: Occurrences | None = None
     latest_url: bool = False
     near_duplicate: NearDuplicate | None = None
-    paragraph_repeated: Occurrences | None = None
+    paragraph_repeated: Paragraphs | None = None
     latest_image_set: bool = False
 
 

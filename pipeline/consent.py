@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from filters.verdict import Verdict
+from pipeline.canonical import canonical_url, host_of
 from pipeline.document import Node, Signal
 from pipeline.errors import UserError
-from pipeline.keys import IMAGES, canonical_url, host_of, image_key_rows
+from pipeline.keys import WANTED, wanted_rows
 from pipeline.work import Work
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ DIRECTIVES_WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview"
 
 def ask_consent(work: Work, settings: "Consent") -> None:
     """A page's own refusal drops the page; a listed image drops the image."""
-    wanted = work.table("wanted", IMAGES)
+    wanted = work.table("wanted", WANTED)
     refused = opt_out_list(tuple(settings.lists))
     for document in work.documents():
         no = refusal(document.signals, settings.signals)
@@ -42,7 +43,7 @@ def ask_consent(work: Work, settings: "Consent") -> None:
                 kept.append(node)
         document.nodes = kept
         if work.keep_whole(document):
-            for row in image_key_rows(document):
+            for row in wanted_rows(document):
                 wanted.write(row)
 
 

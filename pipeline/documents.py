@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from filters.verdict import Verdict
+from pipeline.canonical import canonical_url
 from pipeline.deadline import Late, deadline
 from pipeline.document import Document
 from pipeline.errors import UserError
 from pipeline.html.decode import decode
 from pipeline.html.extract import extract
-from pipeline.keys import canonical_url
 from pipeline.signals import page_signals
 from pipeline.warc import UNKNOWN_DATE, Damage, Record, read
 from pipeline.work import Work, key64

@@ -42,6 +42,7 @@ class LocalEngine:
     def __init__(self, settings: EngineSettings, spill: Path) -> None:
         self.workers = settings.workers or os.cpu_count() or 1
         self.memory = settings.memory
+        self.max_spill = settings.max_spill
         self.spill = Path(settings.spill) if settings.spill else spill
         self._pool: ProcessPoolExecutor | None = None
         # Workers share the cores among themselves already; numpy's own threads would only get into their way.
@@ -100,10 +101,12 @@ class LocalEngine:
 
         self.spill.mkdir(parents=True, exist_ok=True)
         out.mkdir(parents=True)
+        room = self.max_spill or 9 * shutil.disk_usage(self.spill).free // 10
         connection = duckdb.connect()
         try:
             connection.sql(f"SET memory_limit = '{self.memory}B'")
             connection.sql(f"SET temp_directory = {_quoted(self.spill)}")
+            connection.sql(f"SET max_temp_directory_size = '{room}B'")
             connection.sql(f"SET threads = {self.workers}")
             for name, files in tables.items():
                 listed = ", ".join(map(_quoted, files))
@@ -122,8 +125,9 @@ class LocalEngine:
             if isinstance(error, duckdb.IOException) and not any(sign in reason for sign in _FULL):
                 raise
             raise StorageFull(
-                f"a query over {', '.join(tables)} stopped: {reason[:300]} (engine.memory is {self.memory / 10**9:g} GB, "
-                f"engine.spill is {self.spill}); finished shards are kept"
+                f"a query over {', '.join(tables) or 'nothing'} found no room: with {_gb(self.memory)} of memory "
+                f"(engine.memory) it needed more than {_gb(room)} on disk (engine.max_spill, by default nine tenths of what is "
+                f"free) in {self.spill} (engine.spill); finished shards are kept ({reason[:200]})"
             ) from None
         finally:
             connection.close()
@@ -132,6 +136,10 @@ class LocalEngine:
 
 def _quoted(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def _gb(count: float) -> str:
+    return f"{count / 10**9:.3g} GB"
 
 
 def _prepare_worker() -> None:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from filters.verdict import Verdict
 from pipeline import rules
 from pipeline.document import END_OF_DOCUMENT, Node, paragraphs
 from pipeline.judge import drop_paragraphs
+from pipeline.verdicts import twin
 from pipeline.work import Work
 
 if TYPE_CHECKING:
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 def finish(work: Work, settings: "RuleSet") -> None:
     for_paragraph = rules.load(settings.paragraph, "paragraph")
-    twins = {row["row"]: row for row in work.verdicts("latest_image_set")}
+    twins = {row["row"]: twin(row, "one document of these images") for row in work.verdicts("latest_image_set")}
     for document in work.documents():
-        if twin := twins.get(document.row):
-            verdict = Verdict(False, f"{twin['twin_shard']}:{twin['twin_row']}", "one document of these images")
-            work.drop(document, "document", "latest_image_set", verdict)
+        if document.row in twins:
+            work.drop(document, "document", "latest_image_set", twins[document.row])
             continue
         drop_paragraphs(work, document, for_paragraph)
         document.nodes = joined(document.nodes)

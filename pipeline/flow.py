@@ -31,10 +31,11 @@ def flow(run: Run) -> Stage:
     keys = run.each("keys", make_keys, c.duplicates, documents=good)
     page_keys, image_keys, paragraph_keys = keys.table("pages"), keys.table("images"), keys.table("paragraphs")
     nobody = run.sql("nobody", pages=page_keys)
-    older = run.sql("latest_url", pages=page_keys) if c.duplicates.latest_url else nobody
-    twins = (
-        near_duplicates(run, keys.table("bands"), page_keys, older.table()) if c.duplicates.near_duplicate else nobody
-    )
+    older = twins = nobody
+    if c.duplicates.latest_url:
+        older = run.sql("latest_url", query="latest", keyed=page_keys, gone=nobody.table())
+    if near := c.duplicates.near_duplicate:
+        twins = near_duplicates(run, keys, older.table(), near)
     gone = run.sql("gone", older=older.table(), twins=twins.table())
     everywhere = repeated = None
     if limit := c.duplicates.image_everywhere:
@@ -53,7 +54,9 @@ def flow(run: Run) -> Stage:
     records = run.sql("nearest_record", wanted=allowed.table("wanted"), records=pages.table("records"))
     seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=records)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
-    same_images = run.sql("latest_image_set", sets=fit.table("sets")) if c.duplicates.latest_image_set else None
+    same_images = None
+    if c.duplicates.latest_image_set:
+        same_images = run.sql("latest_image_set", query="latest", keyed=fit.table("sets"), gone=nobody.table())
     whole = run.each("final", finish, c.final, documents=fit, latest_image_set=same_images)
 
     # Documents and pixels of neighbouring shards are put together until a file has its size.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from filters.verdict import Verdict
+from pipeline.canonical import canonical_url
 from pipeline.consent import refusal
 from pipeline.document import Document, Image, Node
-from pipeline.keys import canonical_url
 from pipeline.models.clip import Aesthetic, Clip, neighbours
 from pipeline.models.nsfw import Nsfw
 from pipeline.pixels import HASHES, Facts, look

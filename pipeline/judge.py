@@ -30,7 +30,7 @@ def judge_images(work: Work, settings: "RuleSet") -> None:
         work.keep(document)
         identity = {"shard": document.shard, "row": document.row}
         date = int(document.crawl_date.timestamp())
-        sets.write(identity | {"set_key": image_set_key(document), "crawl_date": date})
+        sets.write(identity | {"key": image_set_key(document), "crawl_date": date})
 
 
 def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:

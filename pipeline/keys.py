@@ -1,83 +1,80 @@
 """Documents in; small keys out: what the decisions over the whole corpus are taken on."""
 
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline import minhash
+from pipeline.canonical import canonical_url, host_of, page_address, registered_domain
 from pipeline.document import END_OF_DOCUMENT, Document, paragraphs
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import Duplicates, NearDuplicate
 
+FORMAT = 1  # of the keys; raised when one page gets other keys than before, so that runs are not mixed that differ
+
 _ID = [("shard", pa.int32()), ("row", pa.int32())]
-PAGES = pa.schema([*_ID, ("url_key", pa.int64()), ("crawl_date", pa.int64())])  # seconds since 1970
-IMAGES = pa.schema([*_ID, ("position", pa.int32()), ("url_key", pa.int64()), ("crawl_date", pa.int64())])
-PARAGRAPHS = pa.schema([*_ID, ("position", pa.int32()), ("paragraph", pa.int32()), ("text_key", pa.int64())])
-BANDS = pa.schema([*_ID, ("band", pa.int16()), ("band_key", pa.int64())])
-IMAGE_SETS = pa.schema([*_ID, ("set_key", pa.int64()), ("crawl_date", pa.int64())])
+_PLACE = [*_ID, ("position", pa.int32())]
+PAGES = pa.schema([*_ID, ("key", pa.int64()), ("crawl_date", pa.int64())])  # of the address; seconds since 1970
+IMAGES = pa.schema([*_PLACE, ("page_key", pa.int64()), ("url_key", pa.int64())])
+PARAGRAPHS = pa.schema([*_PLACE, ("paragraph", pa.int32()), ("page_key", pa.int64()), ("text_key", pa.int64())])
+BANDS = pa.schema([*_ID, ("band_key", pa.int64()), ("order_key", pa.int64())])
+# `signature`: 16 bits a permutation; `images`: the 64-bit keys of the images' addresses, the least of them first.
+SIGNATURES = pa.schema([*_ID, ("signature_key", pa.int64()), ("signature", pa.binary()), ("images", pa.binary())])
+IMAGE_SETS = pa.schema([*_ID, ("key", pa.int64()), ("crawl_date", pa.int64())])
+WANTED = pa.schema([*_PLACE, ("url_key", pa.int64()), ("crawl_date", pa.int64())])
 
-_DEFAULT_PORTS = {("http", 80), ("https", 443)}
-
-
-def canonical_url(url: str) -> str:
-    """Scheme and host in lower case, the host in ASCII, no default port, no fragment (RFC 3986 §6.2, IDNA); what cannot
-    be split stays."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-        host = (parts.hostname or "").rstrip(".")
-        host = host if host.isascii() else host.encode("idna").decode()
-    except ValueError:
-        return url
-    if ":" in host:
-        host = f"[{host}]"
-    if port is not None and (parts.scheme.lower(), port) not in _DEFAULT_PORTS:
-        host = f"{host}:{port}"
-    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", parts.query, ""))
-
-
-def host_of(url: str) -> str:
-    """Host and port of a canonical address; empty for one that cannot be split."""
-    try:
-        return urlsplit(url).netloc
-    except ValueError:
-        return ""
+MOST_IMAGES = 64  # of a document whose keys stand beside its signature
 
 
 def make_keys(work: Work, settings: "Duplicates") -> None:
     pages, images = work.table("pages", PAGES), work.table("images", IMAGES)
-    texts, bands = work.table("paragraphs", PARAGRAPHS), work.table("bands", BANDS)
+    texts, bands, signatures = (
+        work.table("paragraphs", PARAGRAPHS), work.table("bands", BANDS), work.table("signatures", SIGNATURES),
+    )  # fmt: skip
     near = settings.near_duplicate
     for document in work.documents():
         work.rows_out += 1
         identity = {"shard": document.shard, "row": document.row}
-        date = int(document.crawl_date.timestamp())
-        pages.write(identity | {"url_key": key64(canonical_url(document.url)), "crawl_date": date})
-        host = host_of(canonical_url(document.url))
-        for row in image_key_rows(document):
-            images.write(row)
+        page_key = key64(page_address(document.url, settings.canonical))
+        pages.write(identity | {"key": page_key, "crawl_date": int(document.crawl_date.timestamp())})
         for node in document.nodes:
-            place = identity | {"position": node.position}
+            place = identity | {"position": node.position, "page_key": page_key}
+            if node.image is not None:
+                images.write(place | {"url_key": image_key(node.image.url)})
             for number, paragraph in enumerate(paragraphs(node.text or "")):
                 if paragraph.strip() and paragraph != END_OF_DOCUMENT:
-                    texts.write(place | {"paragraph": number, "text_key": key64(host, paragraph.strip())})
-        if near is not None:
-            for band, key in enumerate(band_keys(document, near)):
-                bands.write(identity | {"band": band, "band_key": key})
+                    key = key64(site_of(document, settings), paragraph.strip())
+                    texts.write(place | {"paragraph": number, "text_key": key})
+        if near is not None and (signed := sign(document, near)) is not None:
+            signature, of_bands = signed
+            signatures.write(identity | signature)
+            for band in of_bands:
+                bands.write(identity | band)
 
 
-def image_key_rows(document: Document) -> list[dict[str, int]]:
-    """One row of `IMAGES` for each image of the document."""
+def site_of(document: Document, settings: "Duplicates") -> str:
+    """The room within which a paragraph is repeated: the page's host or its registered domain."""
+    host = host_of(canonical_url(document.url))
+    repeated = settings.paragraph_repeated
+    return registered_domain(host) if repeated is not None and repeated.by == "registered_domain" else host
+
+
+def image_key(url: str) -> int:
+    return key64(canonical_url(url))
+
+
+def wanted_rows(document: Document) -> list[dict[str, int]]:
+    """One row of `WANTED` for each image of the document."""
     date = int(document.crawl_date.timestamp())
     return [
         {
             "shard": document.shard,
             "row": document.row,
             "position": node.position,
-            "url_key": key64(canonical_url(node.image.url)),
+            "url_key": image_key(node.image.url),
             "crawl_date": date,
         }
         for node in document.nodes
@@ -90,16 +87,17 @@ def image_set_key(document: Document) -> int:
     return key64(*sorted({canonical_url(image.url) for image in document.images}))
 
 
-def band_keys(document: Document, settings: "NearDuplicate") -> list[int]:
-    """The MinHash of the document's word shingles, cut into bands, a 64-bit key each; none for a document without words."""
-    from datasketch import MinHash
-
-    words = " ".join(document.texts).lower().split()
-    if not words:
-        return []
-    n = settings.shingle
-    shingles = {" ".join(words[i : i + n]).encode("utf-8", "surrogatepass") for i in range(max(1, len(words) - n + 1))}
-    minhash = MinHash(num_perm=settings.bands * settings.rows, seed=settings.seed)
-    minhash.update_batch(sorted(shingles))
-    values = np.asarray(minhash.hashvalues, dtype="<u8").reshape(settings.bands, settings.rows)
-    return [key64(band.tobytes().hex()) for band in values]
+def sign(document: Document, settings: "NearDuplicate") -> tuple[dict[str, Any], list[dict[str, int]]] | None:
+    """The document's columns of `SIGNATURES` and `BANDS`; none for one without words."""
+    values = minhash.signature(" ".join(document.texts), settings)
+    if values is None:
+        return None
+    keys = sorted({image_key(image.url) for image in document.images}) if settings.images else []
+    images = np.array(keys[:MOST_IMAGES], "<i8").tobytes()
+    signature = {
+        "signature_key": minhash.signature_key(values, images),
+        "signature": minhash.stored(values),
+        "images": images,
+    }
+    pairs = zip(minhash.band_keys(values, settings), minhash.order_keys(values, settings), strict=True)
+    return signature, [{"band_key": band, "order_key": order} for band, order in pairs]

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import UserError
+from pipeline.minhash import similarity
 from pipeline.run import read_run
+from pipeline.verdicts import twin_named
 from pipeline.work import Receipt
 
 LEVELS = ("record", "document", "paragraph", "image")
@@ -39,7 +42,7 @@ class Summary:
         self.shards += 1
         self.seconds += receipt.seconds
         self.bytes += receipt.bytes
-        self.query = receipt.shard < 0
+        self.query = receipt.shard < 0 or "/" in receipt.stage  # a decision, or a part of one
         if receipt.error:
             self.failed += 1
             self.errors.append(f"shard {receipt.shard}: {receipt.error}")
@@ -220,14 +223,26 @@ def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
         raise UserError(f"--rule {rule}: has dropped nothing in {folder} (those that did: {', '.join(sorted(seen))})")
 
 
+def _alike(folder: Path, one: tuple[int, int], other: tuple[int, int]) -> str:
+    """How alike two documents are, as far as their signatures say."""
+    files = tables(folder, "signatures").get("keys", [])
+    found = [select(files, "signature", "shard = ? AND row = ?", *place) for place in (one, other)]
+    if not all(found):
+        return ""
+    ours, theirs = (np.frombuffer(rows[0]["signature"], "<u2") for rows in found)
+    return f", similarity {float(similarity(ours, theirs)):.2f}"
+
+
 def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
     measured = f"{row['value']} (expected {row['bound']})"
-    twin = row["value"].split(":")
-    if row["rule"] in ("latest_url", "near_duplicate", "latest_image_set") and len(twin) == 2:
+    if row["rule"] in ("latest_url", "near_duplicate", "latest_image_set"):
+        twin = twin_named(row["value"])
         files = tables(folder, "documents")["documents"]
         columns = "url, CAST(crawl_date AS VARCHAR) AS crawl_date"
-        for other in select(files, columns, "shard = ? AND row = ?", int(twin[0]), int(twin[1])):
+        for other in select(files, columns, "shard = ? AND row = ?", *twin):
             measured = f"for {other['url']}, captured {other['crawl_date']}"
+        if row["rule"] == "near_duplicate":
+            measured += _alike(folder, (row["shard"], row["row"]), twin)
     place = "" if row["position"] is None else f" at {row['position']}"
     place += "" if row["paragraph"] is None else f".{row['paragraph']}"
     yield f"  {stage:<11} {row['level']}{place} dropped by {row['rule']}: {measured}"

@@ -9,7 +9,7 @@ import re
 import shutil
 import string
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -235,6 +235,11 @@ class Run:
         write_receipt(folder / "query", Receipt(name, -1, fingerprint, seconds=seconds, bytes=size))
         self.done += 1
         return answer
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Removes what queries of these names left when a run asked more of them."""
+        for name in names:
+            shutil.rmtree(self.folder / "stages" / name, ignore_errors=True)
 
     def _stage_folder(self, name: str) -> Path:
         folder = self.folder / "stages" / name

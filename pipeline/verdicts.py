@@ -1,20 +1,31 @@
 """Documents and the decisions taken over the whole corpus in; what those decisions leave of this shard out."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filters.verdict import Verdict
+from pipeline.canonical import canonical_url
 from pipeline.document import Document, Node, paragraphs
-from pipeline.keys import canonical_url
 from pipeline.work import Work
 
 if TYPE_CHECKING:
     from pipeline.config import Duplicates
 
 
+def twin(row: dict[str, Any], bound: str) -> Verdict:
+    """The verdict that a document goes for another, which its value names as shard:row."""
+    return Verdict(False, f"{row['twin_shard']}:{row['twin_row']}", bound)
+
+
+def twin_named(value: str) -> tuple[int, int]:
+    """Shard and row of the document that the value of such a verdict names."""
+    shard, row = value.split(":")
+    return int(shard), int(row)
+
+
 def apply_verdicts(work: Work, settings: "Duplicates") -> None:
     """Each verdict names a place in this shard; a document's twin is named as shard:row."""
     twins = {
-        row["row"]: (rule, _twin(row["twin_shard"], row["twin_row"]))
+        row["row"]: (rule, twin(row, "one copy"))
         for rule in ("near_duplicate", "latest_url")
         for row in work.verdicts(rule)
     }
@@ -48,18 +59,15 @@ def apply_verdicts(work: Work, settings: "Duplicates") -> None:
         work.keep_whole(document)
 
 
-def _twin(shard: int, row: int) -> Verdict:
-    return Verdict(False, f"{shard}:{row}", "one copy")
-
-
 def _without(
     work: Work, document: Document, node: Node, repeated: dict[tuple[int, int, int], int], settings: "Duplicates"
 ) -> Node | None:
     left = []
+    site = settings.paragraph_repeated.by.replace("_", " ") if settings.paragraph_repeated else "site"
     for number, paragraph in enumerate(paragraphs(node.text or "")):
         if pages := repeated.get((document.row, node.position, number)):
             assert settings.paragraph_repeated is not None
-            verdict = Verdict(False, f"on {pages} pages of the host", f"at most {settings.paragraph_repeated.max}")
+            verdict = Verdict(False, f"on {pages} pages of the {site}", f"at most {settings.paragraph_repeated.max}")
             work.drop(document, "paragraph", "paragraph_repeated", verdict, paragraph, node.position, number)
         else:
             left.append(paragraph)

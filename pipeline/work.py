@@ -142,11 +142,15 @@ class Work:
 
     def verdicts(self, name: str) -> list[dict[str, Any]]:
         """What a query said of this shard; nothing if it was not asked."""
-        if name not in self.inputs:
-            return []
-        [folder] = self.inputs[name]
-        files = sorted(Path(folder, f"shard={self.shard}").glob("*.parquet"))
-        return [row for file in files for row in read_rows(file)]
+        return [row for file in self.partition(name) for row in read_rows(file)]
+
+    def partition(self, name: str) -> list[Path]:
+        """The files that a query wrote for this shard; none if it was not asked."""
+        return [
+            file
+            for folder in self.inputs.get(name, ())
+            for file in sorted(Path(folder).glob(f"shard={self.shard}/*.parquet"))
+        ]
 
     @property
     def scratch(self) -> Path:

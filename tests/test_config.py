@@ -57,7 +57,10 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
         ("images: {download: {thread: 3}}", ("images.download.thread: unknown key, did you mean threads?",)),
         (
             "duplicates: {near_duplicate: {band: 3}}",
-            ("duplicates.near_duplicate.band: unknown key, did you mean bands?", "(known: bands, rows, shingle, seed)"),
+            (
+                "duplicates.near_duplicate.band: unknown key, did you mean bands?",
+                "(known: permutations, bands, rows, shingle, similarity, images, window, seed)",
+            ),
         ),
         ("engine: {workers: two}", ("engine.workers: input should be a valid integer", "found 'two'")),
         ("engine: {workers: 0}", ("engine.workers: input should be greater than or equal to 1, found 0",)),
@@ -98,6 +101,17 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
             "text: {document: {number_of_words: 5}}",
             ("text.document.number_of_words: input should be a valid dictionary, found 5",),
         ),
+        (
+            "duplicates: {near_duplicate: {bands: 40, rows: 4}}",
+            ("duplicates.near_duplicate: 40 bands of 4 rows need 160 permutations, found 128",),
+        ),
+        (
+            "duplicates: {near_duplicate: {shingle: {words: 5, characters: 9}}}",
+            ("duplicates.near_duplicate.shingle: write words: N or characters: N",),
+        ),
+        ("duplicates: {canonical: {utm: true}}", ("duplicates.canonical", "unknown key", "host_case")),
+        ("duplicates: {canonical: written}", ("duplicates.canonical", "as_written", "found 'written'")),
+        ("duplicates: {paragraph_repeated: {max: 1, by: page}}", ("duplicates.paragraph_repeated.by", "host")),
         ("consent: {lists: [nowhere/list.txt]}", ("consent.lists.0: nowhere/list.txt: No such file or directory",)),
     ],
 )  # fmt: skip

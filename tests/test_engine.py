@@ -77,7 +77,7 @@ def test_a_query_without_the_room_it_needs_says_which_setting_moves_it(tmp_path:
     query = "SELECT 0 AS shard, list(range) AS row FROM range(40000000)"
     with (
         LocalEngine(EngineSettings(workers=1, memory=30_000_000), tmp_path / "spill") as engine,
-        pytest.raises(StorageFull, match=r"engine\.memory is 0\.03 GB"),
+        pytest.raises(StorageFull, match=r"with 0\.03 GB of memory \(engine\.memory\)"),
     ):
         engine.sql(query, tmp_path / "out")
 
@@ -87,3 +87,11 @@ def test_an_empty_answer_still_has_its_columns(tmp_path: Path) -> None:
         engine.sql("SELECT 0 AS shard, 1 AS row WHERE false", tmp_path / "out")
     [file] = tmp_path.glob("out/*.parquet")
     assert pq.ParquetFile(file).schema_arrow.names == ["shard", "row"]
+
+
+def test_without_room_to_spill_one_line_says_how_much_was_needed_and_which_setting_moves_it(tmp_path: Path) -> None:
+    settings = EngineSettings(workers=1, memory=60_000_000, max_spill=20_000_000)
+    told = r"^a query over nothing found no room: with 0\.06 GB of memory \(engine\.memory\) it needed more than 0\.02 GB on disk"
+    with LocalEngine(settings, tmp_path / "spill") as engine, pytest.raises(StorageFull, match=told):
+        engine.sql("SELECT 0 AS shard, range AS row FROM range(9000000) ORDER BY hash(range)", tmp_path / "out")
+    assert not (tmp_path / "spill").exists()

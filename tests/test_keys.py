@@ -1,61 +1,16 @@
-"""Keys: addresses that mean the same are one, texts that are alike share a band, and all is the same every time."""
+"""Keys: each page, image and paragraph has one with its place, and all is the same every time."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.config import Duplicates, NearDuplicate
+from pipeline.config import Duplicates, NearDuplicate, Paragraphs
 from pipeline.document import END_OF_DOCUMENT
-from pipeline.keys import band_keys, canonical_url, host_of, image_set_key, make_keys
+from pipeline.keys import MOST_IMAGES, image_key, image_set_key, make_keys, sign
 from pipeline.work import key64
-from tests.crawls import prose
 from tests.documents import document, image, run_stage
-
-NEAR = NearDuplicate()
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://example.com/a", "http://example.com/a"),
-        ("HTTP://Example.COM/A", "http://example.com/A"),
-        ("http://example.com", "http://example.com/"),
-        ("http://example.com:80/", "http://example.com/"),
-        ("https://example.com:443/", "https://example.com/"),
-        ("https://example.com:80/", "https://example.com:80/"),
-        ("http://example.com:8080/", "http://example.com:8080/"),
-        ("http://example.com:/", "http://example.com/"),
-        ("http://example.com./a", "http://example.com/a"),
-        ("http://example.com/a#part", "http://example.com/a"),
-        ("http://example.com/a?b=2&a=1#c", "http://example.com/a?b=2&a=1"),
-        ("http://example.com/a?B=C", "http://example.com/a?B=C"),
-        ("http://example.com/%7Euser/", "http://example.com/%7Euser/"),
-        ("  http://example.com/a\n", "http://example.com/a"),
-        ("http://[2001:DB8::1]/a", "http://[2001:db8::1]/a"),
-        ("http://[2001:DB8::1]:8080/a", "http://[2001:db8::1]:8080/a"),
-        ("http://[half/a", "http://[half/a"),
-        ("http://example.com:port/", "http://example.com:port/"),
-        ("http://example.com:99999/", "http://example.com:99999/"),
-        ("", "/"),
-    ],
-)
-def test_addresses_that_mean_the_same_are_written_alike(url: str, expected: str) -> None:
-    assert canonical_url(url) == expected
-    assert canonical_url(expected) == expected
-
-
-@given(st.from_regex(r"https?://[a-zA-Z0-9-]{1,9}[a-zA-Z0-9.:@-]{0,20}(/[!-~]{0,20})?", fullmatch=True))
-def test_an_address_that_is_written_canonically_stays_as_it_is(url: str) -> None:
-    once = canonical_url(url)
-    assert canonical_url(once) == once
-
-
-@given(st.text(max_size=60) | st.text("htp:/[]@.#?%0\t a℀", max_size=30))
-def test_no_text_breaks_it(url: str) -> None:
-    assert isinstance(host_of(canonical_url(url)), str)
 
 
 def test_a_key_is_the_same_on_every_machine_and_fits_sixty_four_bits() -> None:
@@ -71,64 +26,32 @@ def test_a_set_of_images_is_the_same_in_any_order_and_with_repetitions() -> None
     assert image_set_key(document(a)) != image_set_key(document(a, b))
 
 
-def text(seed: int, paragraphs: int = 40) -> list[str]:
-    return prose(seed, paragraphs)
-
-
-def shared(one: list[str], other: list[str], near: NearDuplicate = NEAR) -> int:
-    """How many bands two texts have in common."""
-    pairs = zip(band_keys(document(*one), near), band_keys(document(*other), near), strict=True)
-    return sum(a == b for a, b in pairs)
-
-
-def test_equal_texts_share_every_band_whatever_their_case_white_space_and_images() -> None:
-    words = " ".join(text(1)).split()
-    assert len(band_keys(document(*text(1)), NEAR)) == NEAR.bands == 16
-    assert shared(text(1), [" ".join(words[:50]).upper(), "\n ".join(words[50:])]) == 16
-    with_image = document(text(1)[0], image(), *text(1)[1:])
-    assert band_keys(with_image, NEAR) == band_keys(document(*text(1)), NEAR)
-
-
-def test_a_light_edit_leaves_most_bands_and_another_text_none() -> None:
-    words = " ".join(text(1)).split()
-    edited = [*words[:100], "suddenly", *words[100:]]
-    assert shared([" ".join(words)], [" ".join(edited)]) > 8
-    assert shared(["one two three four five six seven eight"], ["nine ten eleven twelve thirteen fourteen"]) == 0
-
-
-def test_bands_are_the_same_for_a_seed_and_others_for_another() -> None:
-    assert band_keys(document("the mill stands on the river bank"), NEAR)[:2] == [
-        1790384642021460404,
-        7222051043197325620,
-    ]
-    assert shared(text(1), text(1), NearDuplicate(seed=2)) == 16
-    assert not set(band_keys(document(*text(1)), NEAR)) & set(band_keys(document(*text(1)), NearDuplicate(seed=2)))
-
-
-def test_a_text_shorter_than_a_shingle_has_bands_and_one_without_words_has_none() -> None:
-    assert shared(["two words"], ["two  words"]) == 16
-    assert shared(["two words"], ["two birds"]) == 0
-    assert band_keys(document(image(), "  "), NEAR) == []
-    assert len(band_keys(document("a \ud800 surrogate"), NEAR)) == 16
-
-
 def test_each_page_image_and_paragraph_has_a_key_with_its_place(tmp_path: Path) -> None:
     pages = [
         document("one\n\ntwo", image("http://a.example/1"), END_OF_DOCUMENT, "  \n\nthree", url="http://A.example/x#y"),
         document("two", url="http://b.example/", row=3, date=datetime(1970, 1, 2, tzinfo=UTC)),
     ]
-    made = run_stage(make_keys, Duplicates(near_duplicate=NearDuplicate(bands=2, rows=2)), pages, tmp_path)
+    made = run_stage(
+        make_keys, Duplicates(near_duplicate=NearDuplicate(permutations=8, bands=2, rows=2)), pages, tmp_path
+    )
     noon = int(datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp())
     assert made.rows("pages") == [
-        {"shard": 0, "row": 0, "url_key": key64("http://a.example/x"), "crawl_date": noon},
-        {"shard": 0, "row": 3, "url_key": key64("http://b.example/"), "crawl_date": 86400},
+        {"shard": 0, "row": 0, "key": key64("http://a.example/x"), "crawl_date": noon},
+        {"shard": 0, "row": 3, "key": key64("http://b.example/"), "crawl_date": 86400},
     ]
     assert made.rows("images") == [
-        {"shard": 0, "row": 0, "position": 1, "url_key": key64("http://a.example/1"), "crawl_date": noon}
+        {
+            "shard": 0,
+            "row": 0,
+            "position": 1,
+            "page_key": key64("http://a.example/x"),
+            "url_key": key64("http://a.example/1"),
+        }
     ]
     places = [(row["row"], row["position"], row["paragraph"]) for row in made.rows("paragraphs")]
     assert places == [(0, 0, 0), (0, 0, 1), (0, 3, 1), (3, 0, 0)]
-    assert [(row["row"], row["band"]) for row in made.rows("bands")] == [(0, 0), (0, 1), (3, 0), (3, 1)]
+    assert [row["row"] for row in made.rows("bands")] == [0, 0, 3, 3]
+    assert [row["row"] for row in made.rows("signatures")] == [0, 3]
     assert (made.receipt.rows_in, made.receipt.rows_out) == (2, 2)
 
 
@@ -146,10 +69,57 @@ def test_a_paragraph_has_one_key_within_a_host_and_another_on_another_host(tmp_p
 
 
 def test_no_bands_are_made_where_near_duplicates_are_not_asked_for(tmp_path: Path) -> None:
-    assert run_stage(make_keys, Duplicates(), [document("text")], tmp_path).rows("bands") == []
+    made = run_stage(make_keys, Duplicates(), [document("text")], tmp_path)
+    assert made.rows("bands") == made.rows("signatures") == []
 
 
 @pytest.mark.parametrize("url", ["http://[half/page", "http://a℀b.example/", "", "no address", "http://a:99999/"])
 def test_a_page_whose_address_cannot_be_split_costs_nothing(url: str, tmp_path: Path) -> None:
     made = run_stage(make_keys, Duplicates(), [document("text", image(), url=url)], tmp_path)
     assert len(made.rows("pages")) == len(made.rows("paragraphs")) == 1
+
+
+def test_captures_whose_addresses_differ_by_what_tells_nothing_have_one_key(tmp_path: Path) -> None:
+    pages = [
+        document("text", url="http://a.example/x"),
+        document("text", url="http://A.example/x?utm_source=b#c", row=1),
+    ]
+    one, other = (row["key"] for row in run_stage(make_keys, Duplicates(), pages, tmp_path).rows("pages"))
+    assert one == other
+    as_written = run_stage(make_keys, Duplicates.model_validate({"canonical": "as_written"}), pages, tmp_path).rows(
+        "pages"
+    )
+    assert len({row["key"] for row in as_written}) == 2
+
+
+def test_a_paragraph_has_one_key_within_a_registered_domain_where_that_is_asked(tmp_path: Path) -> None:
+    urls = ("http://a.example.co.uk/", "http://b.example.co.uk/", "http://a.github.io/", "http://b.github.io/")
+    pages = [document("the same words", url=url, row=row) for row, url in enumerate(urls)]
+    settings = Duplicates(paragraph_repeated=Paragraphs(max=1, by="registered_domain"))
+    first, second, third, fourth = (
+        row["text_key"] for row in run_stage(make_keys, settings, pages, tmp_path).rows("paragraphs")
+    )
+    assert first == second
+    assert len({first, third, fourth}) == 3
+
+
+def test_a_document_without_text_or_without_images_has_the_keys_of_what_it_has(tmp_path: Path) -> None:
+    pages = [document(image()), document("some words", row=1), document(row=2)]
+    settings = Duplicates(near_duplicate=NearDuplicate(images=0.5))
+    made = run_stage(make_keys, settings, pages, tmp_path)
+    assert len(made.rows("pages")) == 3
+    assert [row["row"] for row in made.rows("images")] == [0]
+    assert [(row["row"], row["images"]) for row in made.rows("signatures")] == [(1, b"")]
+
+
+def test_images_stand_beside_a_signature_where_they_count_and_at_most_so_many() -> None:
+    addresses = [f"http://a.example/{number}.png" for number in range(MOST_IMAGES + 9)]
+    made = document("some words", *map(image, addresses), image(addresses[0]))
+    counted, alone = sign(made, NearDuplicate(images=0.5)), sign(made, NearDuplicate())
+    assert counted is not None
+    assert alone is not None
+    assert np.frombuffer(counted[0]["images"], "<i8").tolist() == sorted(map(image_key, addresses))[:MOST_IMAGES]
+    assert alone[0]["images"] == b""
+    assert counted[0]["signature"] == alone[0]["signature"]
+    assert counted[0]["signature_key"] != alone[0]["signature_key"]
+    assert counted[1] == alone[1]

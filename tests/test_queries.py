@@ -27,64 +27,88 @@ def rows(columns: str, *values: tuple[Any, ...]) -> pa.Table:
         "position": pa.int32(),
         "paragraph": pa.int32(),
         "warc": pa.string(),
+        "signature": pa.binary(),
+        "images": pa.binary(),
     }
     schema = pa.schema([(name, types.get(name, pa.int64())) for name in names])
     return pa.Table.from_pylist([dict(zip(names, value, strict=True)) for value in values], schema=schema)
 
 
-PAGES = "shard row url_key crawl_date"
-IMAGES = "shard row position url_key crawl_date"
-PARAGRAPHS = "shard row position paragraph text_key"
+KEYED = "shard row key crawl_date"
+IMAGES = "shard row position page_key url_key"
+WANTED = "shard row position url_key crawl_date"
+PARAGRAPHS = "shard row position paragraph page_key text_key"
+BANDS = "shard row band_key order_key"
+SIGNATURES = "shard row signature_key signature images"
 GONE = "shard row"
 RECORDS = "url_key date warc record_offset record_length"
 EDGES = "child parent"
 TWINS = "shard row twin_shard twin_row"
+NOBODY = rows(GONE)
 
 CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any, ...]]]] = {
     "the latest capture of an address stays": (
-        "latest_url", {"pages": rows(PAGES, (0, 0, 7, 100), (0, 1, 8, 100), (1, 0, 7, 200))}, {}, [(0, 0, 1, 0)]
+        "latest", {"keyed": rows(KEYED, (0, 0, 7, 100), (0, 1, 8, 100), (1, 0, 7, 200)), "gone": NOBODY}, {}, [(0, 0, 1, 0)]
     ),
     "of two captures at one time the later in the crawl stays": (
-        "latest_url", {"pages": rows(PAGES, (0, 0, 7, 100), (0, 1, 7, 100), (0, 2, 7, 50))}, {}, [(0, 0, 0, 1), (0, 2, 0, 1)]
+        "latest",
+        {"keyed": rows(KEYED, (0, 0, 7, 100), (0, 1, 7, 100), (0, 2, 7, 50)), "gone": NOBODY},
+        {},
+        [(0, 0, 0, 1), (0, 2, 0, 1)],
     ),
-    "no captures, no verdicts": ("latest_url", {"pages": rows(PAGES)}, {}, []),
+    "of captures of one page at one time the one in the later shard stays, whatever its row": (
+        "latest", {"keyed": rows(KEYED, (3, 9, 7, 100), (4, 0, 7, 100)), "gone": NOBODY}, {}, [(3, 9, 4, 0)]
+    ),
+    "what is gone wins over nobody": (
+        "latest",
+        {"keyed": rows(KEYED, (0, 0, 7, 100), (0, 1, 7, 90), (1, 0, 7, 200)), "gone": rows(GONE, (1, 0))},
+        {},
+        [(0, 1, 0, 0)],
+    ),
+    "no captures, no verdicts": ("latest", {"keyed": rows(KEYED), "gone": NOBODY}, {}, []),
+    "one document is alone": ("latest", {"keyed": rows(KEYED, (0, 0, 7, 100)), "gone": NOBODY}, {}, []),
+    "of documents that are all equal one stays": (
+        "latest",
+        {"keyed": rows(KEYED, *((shard, row, 7, 5) for shard in range(3) for row in range(3))), "gone": NOBODY},
+        {},
+        [(shard, row, 2, 2) for shard in range(3) for row in range(3) if (shard, row) != (2, 2)],
+    ),
     "an image on as many pages as allowed stays": (
-        "image_everywhere", {"images": rows(IMAGES, (0, 0, 1, 7, 0), (0, 1, 1, 7, 0))}, {"max": 2}, []
+        "image_everywhere", {"images": rows(IMAGES, (0, 0, 1, 1, 7), (0, 1, 1, 2, 7))}, {"max": 2}, []
     ),
     "an image on more pages than allowed goes from all, twice on a page counts once": (
         "image_everywhere",
-        {"images": rows(IMAGES, (0, 0, 1, 7, 0), (0, 0, 2, 7, 0), (1, 0, 1, 7, 0), (1, 1, 4, 8, 0))},
+        {"images": rows(IMAGES, (0, 0, 1, 1, 7), (0, 0, 2, 1, 7), (1, 0, 1, 2, 7), (1, 1, 4, 3, 8))},
         {"max": 1},
         [(0, 0, 1, 2), (0, 0, 2, 2), (1, 0, 1, 2)],
     ),
-    "a paragraph on two pages of a host goes from both": (
+    "an image on two captures of one page is on one page": (
+        "image_everywhere", {"images": rows(IMAGES, (0, 0, 1, 1, 7), (5, 0, 1, 1, 7))}, {"max": 1}, []
+    ),
+    "no images, no verdicts": ("image_everywhere", {"images": rows(IMAGES)}, {"max": 1}, []),
+    "a paragraph on two pages of a site goes from both": (
         "paragraph_repeated",
-        {"paragraphs": rows(PARAGRAPHS, (0, 0, 0, 0, 5), (0, 1, 2, 1, 5), (0, 1, 2, 2, 6)), "gone": rows(GONE)},
+        {"paragraphs": rows(PARAGRAPHS, (0, 0, 0, 0, 1, 5), (0, 1, 2, 1, 2, 5), (0, 1, 2, 2, 2, 6)), "gone": NOBODY},
         {"max": 1},
         [(0, 0, 0, 0, 2), (0, 1, 2, 1, 2)],
     ),
     "a page that goes itself does not make a paragraph repeated": (
         "paragraph_repeated",
-        {"paragraphs": rows(PARAGRAPHS, (0, 0, 0, 0, 5), (0, 1, 2, 1, 5)), "gone": rows(GONE, (0, 1))},
+        {"paragraphs": rows(PARAGRAPHS, (0, 0, 0, 0, 1, 5), (0, 1, 2, 1, 2, 5)), "gone": rows(GONE, (0, 1))},
         {"max": 1},
         [],
     ),
-    "twice on one page is not repeated on the host": (
+    "twice on one page, or on two captures of it, is not repeated on the site": (
         "paragraph_repeated",
-        {"paragraphs": rows(PARAGRAPHS, (0, 0, 0, 0, 5), (0, 0, 0, 3, 5)), "gone": rows(GONE)},
+        {"paragraphs": rows(PARAGRAPHS, (0, 0, 0, 0, 1, 5), (0, 0, 0, 3, 1, 5), (2, 0, 0, 0, 1, 5)), "gone": NOBODY},
         {"max": 1},
         [],
     ),
-    "of documents with one set of images the latest stays": (
-        "latest_image_set",
-        {"sets": rows("shard row set_key crawl_date", (0, 0, 3, 10), (1, 4, 3, 20), (1, 5, 4, 20))},
-        {},
-        [(0, 0, 1, 4)],
-    ),
+    "no paragraphs, no verdicts": ("paragraph_repeated", {"paragraphs": rows(PARAGRAPHS), "gone": NOBODY}, {"max": 1}, []),
     "an image comes from the record nearest in time, before or after": (
         "nearest_record",
         {
-            "wanted": rows(IMAGES, (0, 0, 1, 7, 100), (0, 1, 1, 7, 900), (0, 2, 1, 9, 100)),
+            "wanted": rows(WANTED, (0, 0, 1, 7, 100), (0, 1, 1, 7, 900), (0, 2, 1, 9, 100)),
             "records": rows(RECORDS, (7, 90, "a", 1, 11), (7, 1000, "b", 2, 22), (8, 100, "c", 3, 33)),
         },
         {},
@@ -92,24 +116,78 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
     ),
     "records equally near: the later one": (
         "nearest_record",
-        {"wanted": rows(IMAGES, (0, 0, 1, 7, 100)), "records": rows(RECORDS, (7, 90, "a", 1, 1), (7, 110, "b", 2, 2))},
+        {"wanted": rows(WANTED, (0, 0, 1, 7, 100)), "records": rows(RECORDS, (7, 90, "a", 1, 1), (7, 110, "b", 2, 2))},
         {},
         [(0, 0, 1, "b", 2, 2)],
     ),
-    "documents that share a band are joined to the smallest": (
-        "near_edges",
+    "documents of one signature are joined to the first of them": (
+        "near_copies",
         {
-            "bands": rows("shard row band band_key", (0, 0, 0, 5), (1, 0, 0, 5), (1, 1, 0, 5), (1, 1, 1, 6), (1, 2, 0, 6)),
-            "gone": rows(GONE),
+            "signatures": rows(
+                SIGNATURES, (0, 0, 5, b"a", b""), (1, 0, 5, b"a", b""), (1, 1, 5, b"a", b""), (1, 2, 6, b"b", b"")
+            ),
+            "gone": NOBODY,
         },
         {},
         [(ID, 0), (ID + 1, 0)],
     ),
-    "an older capture joins nobody": (
-        "near_edges",
-        {"bands": rows("shard row band band_key", (0, 0, 0, 5), (1, 0, 0, 5)), "gone": rows(GONE, (0, 0))},
+    "an older capture is nobody's copy": (
+        "near_copies",
+        {"signatures": rows(SIGNATURES, (0, 0, 5, b"a", b""), (1, 0, 5, b"a", b"")), "gone": rows(GONE, (0, 0))},
         {},
         [],
+    ),
+    "documents that share a band are compared, a pair once": (
+        "near_candidates",
+        {
+            "bands": rows(BANDS, (0, 0, 5, 0), (1, 0, 5, 0), (1, 1, 5, 0), (0, 0, 6, 0), (1, 0, 6, 0), (1, 2, 7, 0)),
+            "gone": NOBODY,
+            "copies": rows(EDGES),
+        },
+        {"window": 4},
+        [(ID, 0), (ID + 1, 0), (ID + 1, ID)],
+    ),
+    "an older capture and a copy are compared with nobody": (
+        "near_candidates",
+        {
+            "bands": rows(BANDS, (0, 0, 5, 0), (1, 0, 5, 0), (1, 1, 5, 0), (1, 2, 5, 0)),
+            "gone": rows(GONE, (0, 0)),
+            "copies": rows(EDGES, (ID + 1, ID)),
+        },
+        {"window": 4},
+        [(ID + 2, ID)],
+    ),
+    "in a crowded band neighbours in its order are compared, and all with the first": (
+        "near_candidates",
+        {
+            "bands": rows(BANDS, *((0, row, 5, order) for row, order in enumerate((7, 1, 6, 2, 5, 3, 4, 8)))),
+            "gone": NOBODY,
+            "copies": rows(EDGES),
+        },
+        {"window": 2},  # in their order: 1 3 | 5 6 | 4 2 | 0 7
+        [
+            *((3, 1), (5, 1), (6, 1), (5, 3), (6, 3), (6, 5), (5, 4), (5, 2), (6, 4), (6, 2), (4, 2)),
+            *((4, 0), (7, 4), (2, 0), (7, 2), (7, 0)),
+            *((1, 0), (3, 0), (5, 0), (6, 0)),
+        ],
+    ),
+    "no bands, no pairs": (
+        "near_candidates", {"bands": rows(BANDS), "gone": NOBODY, "copies": rows(EDGES)}, {"window": 2}, []
+    ),
+    "a pair goes to the shard of its later document with the signature of the earlier": (
+        "near_pairs",
+        {
+            "candidates": rows(EDGES, (2 * ID + 7, ID + 3), (2 * ID + 8, 2 * ID + 7)),
+            "signatures": rows(SIGNATURES, (1, 3, 5, b"one", b"i"), (2, 7, 6, b"two", b"")),
+        },
+        {},
+        [(2, 7, ID + 3, b"one", b"i"), (2, 8, 2 * ID + 7, b"two", b"")],
+    ),
+    "copies and pairs found alike are edges": (
+        "near_edges",
+        {"copies": rows(EDGES, (1, 0)), "verified": rows("child parent similarity", (2, 1, 1))},
+        {},
+        [(1, 0), (2, 1)],
     ),
     "large-star joins larger neighbours to the smallest": (
         "large_star", {"edges": rows(EDGES, (2, 1), (3, 2), (4, 3))}, {}, [(2, 1), (3, 1), (4, 2)]
@@ -124,7 +202,7 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         "near_duplicate",
         {
             "components": rows(EDGES, (1, 0), (ID, 0), (ID + 2, ID + 1)),
-            "pages": rows(PAGES, (0, 0, 1, 10), (0, 1, 2, 30), (1, 0, 3, 20), (1, 1, 4, 50), (1, 2, 5, 50)),
+            "pages": rows(KEYED, (0, 0, 1, 10), (0, 1, 2, 30), (1, 0, 3, 20), (1, 1, 4, 50), (1, 2, 5, 50)),
         },
         {},
         [(0, 0, 0, 1), (1, 0, 0, 1), (1, 1, 1, 2)],
@@ -135,7 +213,7 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         {},
         [(0, 0), (2, 0)],
     ),
-    "nobody is nobody": ("nobody", {"pages": rows(PAGES, (0, 0, 7, 100))}, {}, []),
+    "nobody is nobody": ("nobody", {"pages": rows(KEYED, (0, 0, 7, 100))}, {}, []),
 }  # fmt: skip
 
 

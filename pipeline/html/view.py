@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from pipeline.canonical import canonical_url
 from pipeline.document import Document, Image, Node
 from pipeline.documents import fill, records_of
 from pipeline.errors import UserError
 from pipeline.html.align import align, bare
 from pipeline.html.decode import decode
 from pipeline.html.extract import parse, walk
-from pipeline.keys import canonical_url
 from pipeline.pixels import Broken, look
 from pipeline.warc import UNKNOWN_DATE, Record, read_at
 

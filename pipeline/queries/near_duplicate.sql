@@ -1,11 +1,9 @@
 -- Of each component of near-duplicates the latest capture stays; among those of one date, the one that stands last in
 -- the crawl.
 WITH members AS (
-    SELECT DISTINCT id, root FROM (
-        SELECT child AS id, parent AS root FROM components
-        UNION ALL
-        SELECT parent AS id, parent AS root FROM components
-    ) AS listed
+    SELECT child AS id, parent AS root FROM components
+    UNION ALL
+    SELECT DISTINCT parent AS id, parent AS root FROM components
 ),
 ranked AS (
     SELECT pages.shard AS shard, pages.row AS row, members.root AS root,
