@@ -87,6 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pipeline.card import write_card
+    from pipeline.earlier import write_retracted
     from pipeline.export import publish
     from pipeline.flow import flow
     from pipeline.report import funnel, print_funnel
@@ -101,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
             error.status = 1 if run.done else error.status
             raise
         files = publish(shards, corpus, list(settings.export.forms))
+        retracted = write_retracted(run.retracted, corpus)
     summaries = funnel(run.folder)
     write_card(corpus, settings, files, summaries, shards)
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -111,6 +113,8 @@ def _run(arguments: argparse.Namespace) -> int:
     for form, splits in files.items():
         for split, paths in splits.items():
             print(f"{form + ', ' + split:<20} {len(paths)} shards in {paths[0].parent}")
+    if retracted:
+        print(f"{'retracted':<20} {retracted}: what falls from the corpora of earlier runs")
     print(f"{'card':<20} {corpus / 'README.md'}" if files else "No document is left: the table says where they went.")
     for receipt in run.failures:
         print(f"failed: {receipt.stage}, shard {receipt.shard}: {receipt.error}", file=sys.stderr)

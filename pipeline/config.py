@@ -61,6 +61,7 @@ class Input(Section):
     """WARC or ARC files: paths, folders (searched through) and globs."""
 
     paths: list[str] = Field(min_length=1)
+    against: list[str] = []  # folders of earlier runs, whose documents these are compared with
 
 
 class EngineSettings(Section):

@@ -4,6 +4,7 @@ from pipeline import export
 from pipeline.consent import ask_consent
 from pipeline.documents import read_documents
 from pipeline.duplicates import near_duplicates
+from pipeline.earlier import compare
 from pipeline.final import finish
 from pipeline.images import get_images
 from pipeline.judge import judge, judge_images
@@ -27,36 +28,51 @@ def flow(run: Run) -> Stage:
     scored = run.each("scores", score_texts, c.scores, documents=plain)
     good = run.each("score_rules", judge, c.score_rules, documents=scored)
 
-    # Decisions over the whole corpus are queries on small keys; they answer with verdicts, a partition a shard.
-    keys = run.each("keys", make_keys, c.duplicates, documents=good)
-    page_keys, image_keys, paragraph_keys = keys.table("pages"), keys.table("images"), keys.table("paragraphs")
-    nobody = run.sql("nobody", pages=page_keys)
+    # Decisions over the whole corpus are queries on small keys; they answer with verdicts, a partition a shard. The keys
+    # of earlier runs, where there are any, stand beside those of this one.
+    keys = run.of_earlier("keys").beside(run.each("keys", make_keys, c.duplicates, documents=good))
+    nobody = run.sql("nobody", pages=keys.table("pages"))
     older = twins = nobody
     if c.duplicates.latest_url:
-        older = run.sql("latest_url", query="latest", keyed=page_keys, gone=nobody.table())
+        older = run.sql("latest_url", query="latest", keyed=keys.table("pages"), gone=nobody.table())
     if near := c.duplicates.near_duplicate:
         twins = near_duplicates(run, keys, older.table(), near)
     gone = run.sql("gone", older=older.table(), twins=twins.table())
     everywhere = repeated = None
     if limit := c.duplicates.image_everywhere:
-        everywhere = run.sql("image_everywhere", images=image_keys, max=limit.max)
+        everywhere = run.sql("image_everywhere", images=keys.table("images"), max=limit.max)
     if limit := c.duplicates.paragraph_repeated:
-        repeated = run.sql("paragraph_repeated", paragraphs=paragraph_keys, gone=gone.table(), max=limit.max)
-    unique = run.each(
-        "unique", apply_verdicts, c.duplicates, documents=good,
-        latest_url=older, near_duplicate=twins, image_everywhere=everywhere, paragraph_repeated=repeated,
-    )  # fmt: skip
+        paragraphs = keys.table("paragraphs")
+        repeated = run.sql("paragraph_repeated", paragraphs=paragraphs, gone=gone.table(), max=limit.max)
+    verdicts = {
+        "latest_url": older,
+        "near_duplicate": twins,
+        "image_everywhere": everywhere,
+        "paragraph_repeated": repeated,
+    }
+    if run.earlier:  # what of theirs falls now is told; what fell for a document that has fallen since is taken up here
+        then = {"earlier": run.of_earlier("score_rules"), "judges": run.judges()}
+        run.retracted.append(run.each("earlier/changes", compare, c.duplicates, **then, **verdicts))
+        good = good.beside(run.retracted[-1])
+    unique = run.each("unique", apply_verdicts, c.duplicates, documents=good, **verdicts)
 
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, documents=unique)
 
     # Images of what is left: from the nearest record of the crawl, or the web; seen and scored once, then judged.
-    records = run.sql("nearest_record", wanted=allowed.table("wanted"), records=pages.table("records"))
-    seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=records)
+    records = run.of_earlier("documents").beside(pages).table("records")
+    nearest = run.sql("nearest_record", wanted=allowed.table("wanted"), records=records)
+    seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=nearest)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
     same_images = None
     if c.duplicates.latest_image_set:
-        same_images = run.sql("latest_image_set", query="latest", keyed=fit.table("sets"), gone=nobody.table())
+        sets = run.of_earlier("image_rules").beside(fit).table("sets")
+        lost = run.earlier_verdicts("latest_image_set", nobody.table())
+        gone = run.sql("gone_before", query="gone", older=gone.table(), twins=lost)
+        same_images = run.sql("latest_image_set", query="latest", keyed=sets, gone=gone.table())
+    if run.earlier:
+        then = {"earlier": run.of_earlier("image_rules"), "judges": run.judges()}
+        run.retracted.append(run.each("earlier/sets", compare, c.duplicates, **then, latest_image_set=same_images))
     whole = run.each("final", finish, c.final, documents=fit, latest_image_set=same_images)
 
     # Documents and pixels of neighbouring shards are put together until a file has its size.

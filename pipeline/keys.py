@@ -29,6 +29,18 @@ WANTED = pa.schema([*_PLACE, ("url_key", pa.int64()), ("crawl_date", pa.int64())
 MOST_IMAGES = 64  # of a document whose keys stand beside its signature
 
 
+def identity_of(settings: "Duplicates") -> dict[str, Any]:
+    """What two runs must have in common for their keys to be comparable; none where a decision is not taken."""
+    near, repeated = settings.near_duplicate, settings.paragraph_repeated
+    compared = near and near.model_dump(mode="json", exclude={"similarity", "window", "images"})
+    return {
+        "format": FORMAT,
+        "canonical": settings.canonical.model_dump(mode="json"),
+        "near_duplicate": compared and compared | {"images": near is not None and near.images is not None},
+        "paragraph_repeated": repeated and {"by": repeated.by},
+    }
+
+
 def make_keys(work: Work, settings: "Duplicates") -> None:
     pages, images = work.table("pages", PAGES), work.table("images", IMAGES)
     texts, bands, signatures = (

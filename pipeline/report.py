@@ -223,9 +223,15 @@ def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
         raise UserError(f"--rule {rule}: has dropped nothing in {folder} (those that did: {', '.join(sorted(seen))})")
 
 
+def _with_earlier(folder: Path) -> list[Path]:
+    """The folder of a run and those of the runs that it was made against."""
+    run = read_run(folder)
+    return [folder, *(Path(name) for name in (run or {}).get("input", {}).get("against", []))]
+
+
 def _alike(folder: Path, one: tuple[int, int], other: tuple[int, int]) -> str:
     """How alike two documents are, as far as their signatures say."""
-    files = tables(folder, "signatures").get("keys", [])
+    files = [file for run in _with_earlier(folder) for file in tables(run, "signatures").get("keys", [])]
     found = [select(files, "signature", "shard = ? AND row = ?", *place) for place in (one, other)]
     if not all(found):
         return ""
@@ -237,7 +243,7 @@ def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
     measured = f"{row['value']} (expected {row['bound']})"
     if row["rule"] in ("latest_url", "near_duplicate", "latest_image_set"):
         twin = twin_named(row["value"])
-        files = tables(folder, "documents")["documents"]
+        files = [file for run in _with_earlier(folder) for file in tables(run, "documents")["documents"]]
         columns = "url, CAST(crawl_date AS VARCHAR) AS crawl_date"
         for other in select(files, columns, "shard = ? AND row = ?", *twin):
             measured = f"for {other['url']}, captured {other['crawl_date']}"

@@ -20,8 +20,10 @@ from pydantic import BaseModel
 
 from pipeline import warc
 from pipeline.config import Config
+from pipeline.earlier import ANSWERS, judges, read_earlier
 from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
+from pipeline.keys import identity_of
 from pipeline.progress import Progress
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
 from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
@@ -53,6 +55,14 @@ class Stage:
         files = [f"{prefix}.{name}.parquet" for prefixes in self.prefixes.values() for prefix in prefixes]
         return Table(files, _digest([name, sorted(self.fingerprints.items())]))
 
+    def beside(self, other: "Stage") -> "Stage":
+        """The shards of both; of one that both have, what both left."""
+        shards = sorted({*self.prefixes, *other.prefixes})
+        prefixes = {shard: self.prefixes.get(shard, ()) + other.prefixes.get(shard, ()) for shard in shards}
+        marks = {shard: [s.fingerprints[shard] for s in (self, other) if shard in s.fingerprints] for shard in shards}
+        fingerprints = {shard: found[0] if len(found) == 1 else _digest(found) for shard, found in marks.items()}
+        return Stage(self.name, prefixes, fingerprints, self.receipts | other.receipts)
+
     def grouped(self, groups: Sequence[Sequence[int]]) -> "Stage":
         """The same shards, several taken for one."""
         prefixes = {i: tuple(p for shard in group for p in self.prefixes[shard]) for i, group in enumerate(groups)}
@@ -82,6 +92,10 @@ class Run:
         self.config, self.path, self.folder = config, path, Path(config.output)
         self.stages: list[str] = []
         self.failures: list[Receipt] = []
+        self.retracted: list[Stage] = []  # what of earlier runs falls by the decisions of this one
+        self.keys = identity_of(config.duplicates)
+        self.earlier = read_earlier(config.input.against, self.keys, path)
+        self.shards = range(max((run.shards.stop for run in self.earlier), default=0), 0)
         self.done = 0  # shards and queries done now, not found done
         self.progress = Progress()
 
@@ -129,15 +143,48 @@ class Run:
         return {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
 
     def _remember(self) -> None:
-        write_json(self.folder / "run.json", self._identity() | {"stages": self.stages})
+        about = {"keys": self.keys, "shards": [self.shards.start, self.shards.stop], "stages": self.stages}
+        write_json(self.folder / "run.json", self._identity() | about)
 
     def warcs(self) -> Stage:
         """The input files as a stage whose shards they are."""
         paths = list_warcs(self.config.input.paths)
         for path in paths:
             warc.check(path)
-        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
-        return Stage("warc", shards, {shard: identity(path) for shard, path in enumerate(paths)})
+        self.shards = range(self.shards.start, self.shards.start + len(paths))
+        self._remember()
+        named = dict(zip(self.shards, paths, strict=True))
+        return Stage(
+            "warc", {shard: (path,) for shard, path in named.items()}, {s: identity(path) for s, path in named.items()}
+        )
+
+    def of_earlier(self, name: str) -> Stage:
+        """What a stage left in the earlier runs that this one is made against."""
+        found = Stage(name, {}, {})
+        for folder in (run.folder / "stages" / name for run in self.earlier):
+            receipts = [read_receipt(path.with_suffix("")) for path in sorted(folder.glob("*.json"))]
+            whole = {receipt.shard: receipt for receipt in receipts if receipt and not receipt.error}
+            prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in whole}
+            found = found.beside(Stage(name, prefixes, {s: r.fingerprint for s, r in whole.items()}, whole))
+        return found
+
+    def judges(self) -> Stage:
+        """For each shard of earlier runs the folders of stages with the decisions about it, the last of them last."""
+        said = {run.folder: [_asked(run.folder, name) for name in ANSWERS.values()] for run in self.earlier}
+        found = judges(self.earlier)
+        prefixes = {shard: tuple(str(folder / "stages") for folder in folders) for shard, folders in found.items()}
+        return Stage(
+            "judges", prefixes, {s: _digest([said[folder] for folder in folders]) for s, folders in found.items()}
+        )
+
+    def earlier_verdicts(self, name: str, columns: Table) -> Table:
+        """All that a query has said about the shards of earlier runs; `columns` is a table of its columns."""
+        places = [
+            folder / "stages" / name / "answer" / f"shard={s}" for s, f in judges(self.earlier).items() for folder in f
+        ]
+        files = sorted(str(file) for place in places for file in place.glob("*.parquet"))
+        marks = [_asked(run.folder, name) for run in self.earlier]
+        return Table([*files, *columns.files], _digest([name, marks, columns.fingerprint]))
 
     def each(
         self,
@@ -280,6 +327,11 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     except ValueError:
         raise UserError(f"{folder / 'run.json'}: damaged; remove the folder or choose another output") from None
     return read
+
+
+def _asked(folder: Path, query: str) -> str | None:
+    receipt = read_receipt(folder / "stages" / query / "query")
+    return receipt.fingerprint if receipt else None
 
 
 def _files(value: Any) -> set[str]:

@@ -28,7 +28,7 @@ from pipeline.duplicates import near_duplicates
 from pipeline.engine import LocalEngine
 from pipeline.keys import BANDS, PAGES, SIGNATURES
 from pipeline.run import QUERIES, Run, Stage
-from pipeline.work import write_receipt, Receipt
+from pipeline.work import Receipt, write_receipt
 from tests.conftest import ROOT
 
 MEMORY = 4 * 10**9
@@ -54,7 +54,8 @@ TABLES = {
     "ELSE i + 10000 END) // 2 AS BIGINT) AS url_key",
     "paragraphs": _PLACE.format(per=8) + ", CAST(0 AS INT) AS position, CAST(i % 8 AS INT) AS paragraph, "
     "CAST(hash(i // 8) // 2 AS BIGINT) AS page_key, "
-    "CAST(hash(CASE WHEN hash(i) % 4 = 0 THEN i // 800 * 10 + hash(i * 3) % 10 ELSE i + 3000000000 END) // 2 AS BIGINT) AS text_key",
+    "CAST(hash(CASE WHEN hash(i) % 4 = 0 THEN i // 800 * 10 + hash(i * 3) % 10 ELSE i + 3000000000 END) // 2 AS BIGINT) "
+    "AS text_key",
 }  # fmt: skip
 
 
@@ -66,13 +67,17 @@ def make(table: str, count: int, folder: Path) -> None:
     step = 10**7
     for start in range(0, count, step):
         rows = f"SELECT {TABLES[table].format(n=count)} FROM range({start}, {min(count, start + step)}) AS t(i)"
-        connection.sql(f"COPY ({rows}) TO '{folder}/{table}/{start // step:05d}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+        connection.sql(
+            f"COPY ({rows}) TO '{folder}/{table}/{start // step:05d}.parquet' (FORMAT parquet, COMPRESSION zstd)"
+        )
     connection.close()
 
 
 def files_of(folder: Path, table: str) -> list[str]:
     if table == "none":
-        pq.write_table(pa.table({"shard": pa.array([], pa.int32()), "row": pa.array([], pa.int32())}), folder / "none.parquet")
+        pq.write_table(
+            pa.table({"shard": pa.array([], pa.int32()), "row": pa.array([], pa.int32())}), folder / "none.parquet"
+        )
         return [str(folder / "none.parquet")]
     return sorted(map(str, (folder / table).glob("*.parquet")))
 
@@ -102,7 +107,9 @@ def make_signatures(count: int, folder: Path) -> None:
         ids = np.arange(shard * SHARD, min(count, (shard + 1) * SHARD), dtype=np.uint64)
         kind = _mixed(ids) % np.uint64(70)
         values = _of_documents(ids, kind)
-        bands = _mixed_rows(values[:, : settings.bands * settings.rows].reshape(len(ids), settings.bands, settings.rows))
+        bands = _mixed_rows(
+            values[:, : settings.bands * settings.rows].reshape(len(ids), settings.bands, settings.rows)
+        )
         after = (np.arange(1, settings.bands + 1)[:, None] * settings.rows + np.arange(4)) % settings.permutations
         orders = np.ascontiguousarray(values[:, after] & 0xFFFF, ">u2").view(">i8").astype("<i8")
         place = {"shard": np.full(len(ids), shard, np.int32), "row": np.arange(len(ids), dtype=np.int32)}
@@ -127,7 +134,9 @@ def _of_documents(ids: NDArray[np.uint64], kind: NDArray[np.uint64]) -> NDArray[
     template = (kind >= 7) & (kind < 14)
     group[template] = 1000 + ids[template] // np.uint64(100_000)
     near = (kind >= 14) & (kind < 24)
-    size = np.minimum(1000, np.maximum(2, (1 / np.maximum(1e-3, (_mixed(ids // 1000 + 5) % 1000) / 1000)).astype(np.uint64)))
+    size = np.minimum(
+        1000, np.maximum(2, (1 / np.maximum(1e-3, (_mixed(ids // 1000 + 5) % 1000) / 1000)).astype(np.uint64))
+    )
     group[near] = 10**6 + ids[near] // (7 * size[near])
     share = np.where(kind < 7, 1.0, np.where(template, 0.7, np.where(near, 0.95, 0.0)))
     places = np.arange(128, dtype=np.uint64)
@@ -163,7 +172,7 @@ def cluster(folder: Path) -> dict[str, float]:
     settings = {"name": "c", "output": str(folder / "run"), "input": {"paths": ["x"]}}
     engine = {"engine": {"workers": WORKERS, "memory": MEMORY}}
     prefixes = {int(path.stem): (str(path.with_suffix("")),) for path in (folder / "keys").glob("*.json")}
-    keys = Stage("keys", dict(sorted(prefixes.items())), {shard: "f" for shard in prefixes})
+    keys = Stage("keys", dict(sorted(prefixes.items())), dict.fromkeys(prefixes, "f"))
     with Run(Config.model_validate(settings | engine), "c.yaml") as run:
         nobody = run.sql("nobody", pages=keys.table("pages"))
         answer = near_duplicates(run, keys, nobody.table(), NearDuplicate())

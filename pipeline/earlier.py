@@ -1,0 +1,164 @@
+"""Folders of earlier runs in; their stages, and what is now decided otherwise about their documents, out."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.document import SCHEMA, from_row, paragraphs
+from pipeline.errors import UserError
+from pipeline.storage import aside, read_rows
+from pipeline.work import Work
+
+if TYPE_CHECKING:
+    from pipeline.config import Duplicates
+    from pipeline.run import Stage
+
+# Where a run keeps what it decided, the later decision on a document last.
+ANSWERS = {
+    "near_duplicate": "near_duplicate/verdicts",
+    "latest_url": "latest_url",
+    "latest_image_set": "latest_image_set",
+    "image_everywhere": "image_everywhere",
+    "paragraph_repeated": "paragraph_repeated",
+}
+RETRACTED = pa.schema(
+    [
+        ("level", pa.string()),  # document, image or paragraph
+        ("url", pa.string()),
+        ("crawl_date", pa.timestamp("s", tz="UTC")),
+        ("place", pa.string()),  # node.paragraph, as the ledger counts; null for a document
+        ("what", pa.string()),  # the paragraph, or the image's address
+        ("rule", pa.string()),
+        ("twin", pa.string()),  # shard:row of the document that stays instead
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A finished run: its folder, the numbers of its own shards, and of all that it decided about."""
+
+    folder: Path
+    shards: range
+    judged: frozenset[int]
+
+
+def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> list[Earlier]:
+    """The runs that a configuration names, in the order of their shards.
+
+    Raises:
+        UserError: no finished run there, one whose keys were made otherwise, one that was itself made against a run that
+            is not named, or two that number their shards alike.
+    """
+    found: dict[Path, Earlier] = {}
+    told = {Path(folder).resolve(): _read(Path(folder), path) for folder in folders}
+    for folder, run in sorted(told.items(), key=lambda item: item[1]["shards"]):
+        where = f"{path}: input.against: {folder}"
+        if other := next((key for key in keys if keys[key] is not None and run["keys"].get(key) != keys[key]), None):
+            theirs, ours = (json.dumps(value) for value in (run["keys"].get(other), keys[other]))
+            raise UserError(f"{where}: its keys were made otherwise: {other} was {theirs}, is {ours}")
+        shards = range(*run["shards"])
+        if twice := next((e for e in found.values() if set(e.shards) & set(shards)), None):
+            raise UserError(f"{where}: numbers its shards as {twice.folder} does; make one of them against the other")
+        before = [Path(name).resolve() for name in run["input"]["against"]]
+        if missing := next((name for name in before if name not in found), None):
+            raise UserError(f"{where}: was itself made against {missing}: name that, too")
+        judged = set(shards).union(*(found[name].shards for name in before))
+        found[folder] = Earlier(folder, shards, frozenset(judged))
+    return list(found.values())
+
+
+def _read(folder: Path, path: str) -> dict[str, Any]:
+    try:
+        run: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{path}: input.against: {folder}: no run here") from None
+    if "export" not in run["stages"]:
+        raise UserError(f"{path}: input.against: {folder}: its run has not come to its end; finish it first")
+    return run
+
+
+def judges(earlier: Iterable[Earlier]) -> dict[int, tuple[Path, ...]]:
+    """For each shard of earlier runs the folders of those that decided about it, in their order."""
+    found: dict[int, tuple[Path, ...]] = {}
+    for run in earlier:
+        for shard in run.judged:
+            found[shard] = (*found.get(shard, ()), run.folder)
+    return found
+
+
+def compare(work: Work, settings: "Duplicates") -> None:
+    """What the decisions say of a shard of an earlier run, beside what they said when it was last judged: the table
+    `retracted` has what falls now, `documents` what fell then and stands now."""
+    retracted = work.table("retracted", RETRACTED)
+    work.table("documents", SCHEMA)
+    asked = [rule for rule in ANSWERS if rule in work.inputs]
+    now = {rule: work.verdicts(rule) for rule in asked}
+    then = {rule: _then(work, rule) for rule in asked}
+    twins = {row["row"]: (rule, row) for rule in asked for row in now[rule] if "twin_row" in row}
+    fell = {row["row"] for rule in asked for row in then[rule] if "twin_row" in row}
+    parts = {place for rule in asked for row in then[rule] if (place := _place(row))}
+    news: dict[int, list[tuple[str, dict[str, Any]]]] = {
+        row: [(rule, verdict)] for row, (rule, verdict) in twins.items() if row not in fell
+    }
+    for rule in asked:
+        for row in now[rule]:
+            if (place := _place(row)) and place not in parts and row["row"] not in twins and row["row"] not in fell:
+                news.setdefault(row["row"], []).append((rule, row))
+    # Sets of images are compared last: a document that has fallen there has no later stage to be taken up by.
+    back = set() if "latest_image_set" in asked else fell - set(twins)
+    if not news and not back:
+        return
+    for row in work.rows("earlier", "documents"):
+        if row["row"] in back:
+            work.keep(from_row(row))
+        for rule, verdict in news.get(row["row"], ()):
+            about = {"url": row["url"], "crawl_date": row["crawl_date"], "rule": rule}
+            retracted.write(about | _told(row, verdict))
+
+
+def _then(work: Work, rule: str) -> list[dict[str, Any]]:
+    """What the last run before said of this shard; of sets of images what any said, for who fell there stays away and
+    is asked about no more."""
+    said = work.inputs["judges"] if rule == "latest_image_set" else work.inputs["judges"][-1:]
+    folders = [Path(stages, ANSWERS[rule], "answer", f"shard={work.shard}") for stages in said]
+    return [row for folder in folders for file in sorted(folder.glob("*.parquet")) for row in read_rows(file)]
+
+
+def _place(verdict: dict[str, Any]) -> tuple[int, int, int | None] | None:
+    """Row, node and paragraph of a verdict on a part of a document."""
+    return (verdict["row"], verdict["position"], verdict.get("paragraph")) if "position" in verdict else None
+
+
+def _told(row: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+    if "twin_row" in verdict:
+        return {"level": "document", "twin": f"{verdict['twin_shard']}:{verdict['twin_row']}"}
+    node = next(node for node in row["nodes"] if node["position"] == verdict["position"])
+    if "paragraph" not in verdict:
+        return {"level": "image", "place": str(verdict["position"]), "what": node["image"]["url"]}
+    what = paragraphs(node["text"])[verdict["paragraph"]]
+    return {"level": "paragraph", "place": f"{verdict['position']}.{verdict['paragraph']}", "what": what}
+
+
+def write_retracted(stages: "Sequence[Stage]", corpus: Path) -> Path | None:
+    """Puts what these stages found into one table beside the corpus; none where a run stands alone."""
+    target = corpus / "retracted.parquet"
+    if not stages:
+        target.unlink(missing_ok=True)
+        return None
+    corpus.mkdir(parents=True, exist_ok=True)
+    with aside(target) as temporary, pq.ParquetWriter(temporary, RETRACTED, compression="zstd") as writer:
+        for table in _tables(stages):
+            writer.write_table(table)
+    return target
+
+
+def _tables(stages: "Sequence[Stage]") -> Iterator[pa.Table]:
+    for stage in stages:
+        for file in stage.table("retracted").files:
+            yield pq.ParquetFile(file).read().cast(RETRACTED)
