@@ -157,7 +157,7 @@ class NearDuplicate(Section):
     images: float | None = Field(
         default=None, gt=0, le=1
     )  # share of the fewer images that both must have; none: text alone
-    window: int = Field(default=16, ge=2)  # of a larger band's documents each is compared with so many on either side
+    window: int = Field(default=8, ge=2)  # of a larger band's documents each is compared with so many on either side
     seed: int = Field(default=1, ge=0, lt=2**32)
 
     @model_validator(mode="after")

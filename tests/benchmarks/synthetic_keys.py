@@ -87,12 +87,16 @@ def text_of(name: str) -> str:
     return string.Template((QUERIES / f"{query}.sql").read_text(encoding="utf-8")).substitute(numbers)
 
 
+def settings() -> EngineSettings:
+    return EngineSettings(workers=WORKERS, memory=MEMORY)
+
+
 def ask(name: str, folder: Path) -> None:
     files = {key: files_of(folder, table) for key, table in ASKED[name][1].items()}
     text = "\n".join(line for line in text_of(name).splitlines() if not line.startswith("--"))
     out = folder / "out" / name
     shutil.rmtree(out, ignore_errors=True)
-    with LocalEngine(EngineSettings(workers=WORKERS, memory=MEMORY), folder / "spill") as engine:
+    with LocalEngine(settings(), folder / "spill") as engine:
         engine.sql(text, out, "shard", **files)
     shutil.rmtree(out)
 
@@ -169,11 +173,11 @@ def _write(prefix: Path, name: str, schema: pa.Schema, columns: dict[str, Any]) 
 
 def cluster(folder: Path) -> dict[str, float]:
     """Near-duplicates as a run asks for them: copies, candidates, comparisons, components, survivors."""
-    settings = {"name": "c", "output": str(folder / "run"), "input": {"paths": ["x"]}}
+    raw = {"name": "c", "output": str(folder / "run"), "input": {"paths": ["x"]}}
     engine = {"engine": {"workers": WORKERS, "memory": MEMORY}}
     prefixes = {int(path.stem): (str(path.with_suffix("")),) for path in (folder / "keys").glob("*.json")}
     keys = Stage("keys", dict(sorted(prefixes.items())), dict.fromkeys(prefixes, "f"))
-    with Run(Config.model_validate(settings | engine), "c.yaml") as run:
+    with Run(Config.model_validate(raw | engine), "c.yaml") as run:
         nobody = run.sql("nobody", pages=keys.table("pages"))
         answer = near_duplicates(run, keys, nobody.table(), NearDuplicate())
         parts = {
