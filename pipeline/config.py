@@ -207,6 +207,33 @@ def _as_written(value: object) -> object:
     return value
 
 
+# Bits at most between copies of one image: PDQ's authors (ThreatExchange) advise 31 of 256; 6 of phash's 64 were measured
+# (`tests/benchmarks/image_duplicates.py`).
+_DISTANCE = {"sha256": 0, "phash": 6, "pdq": 31}
+
+
+def _advised(given: dict[str, Any]) -> int:
+    return _DISTANCE.get(given.get("hash", ""), 0)
+
+
+class NearImage(Section):
+    """What counts as one image once they were seen: the same bytes, or hashes that differ in few bits. Hashes that share
+    one of `bands` bands of `bits` bits are compared, `window` of a band with each."""
+
+    hash: Literal["sha256", "phash", "pdq"] = "pdq"
+    distance: int = Field(default_factory=_advised, ge=0)  # bits
+    bands: int = Field(default=32, ge=1, le=1024)
+    bits: int = Field(default=20, ge=1, le=48)
+    window: int = Field(default=1000, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        most = _DISTANCE[self.hash] * 2
+        if self.distance > most:  # beyond, strangers are taken for copies
+            raise ValueError(f"distance: at most {most} bits of a {self.hash}, found {self.distance}")
+        return self
+
+
 class Duplicates(Section):
     """Each line is a decision over the whole corpus; one that is left out is not taken."""
 
@@ -217,6 +244,20 @@ class Duplicates(Section):
     near_duplicate: NearDuplicate | None = None
     paragraph_repeated: Paragraphs | None = None
     latest_image_set: bool = False
+    near_image: NearImage | None = None  # what those about images are decided by once they were seen, beside addresses
+
+    @property
+    def unseen(self) -> Self:
+        """What is decided before images are seen: a change of the rest must not fetch them again."""
+        return self.model_copy(update={"latest_image_set": False, "near_image": None})
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.near_image and not (self.image_repeated or self.image_everywhere or self.latest_image_set):
+            raise ValueError(
+                "near_image decides nothing alone: set image_repeated, image_everywhere or latest_image_set"
+            )
+        return self
 
 
 class Consent(Section):
@@ -349,6 +390,10 @@ class Config(Section):
                 made = getattr(made, part)
             if not made:
                 raise ValueError(f"the rule {rule} needs its score: set {_SCORED[rule]}")
+        if self.duplicates.near_image and self.duplicates.near_image.hash != "sha256" and not self.images.scores.hashes:
+            raise ValueError(
+                "duplicates.near_image needs hashes: set images.scores.hashes, or near_image.hash to sha256"
+            )
         return self
 
 

@@ -6,6 +6,7 @@ from pipeline.documents import read_documents
 from pipeline.duplicates import near_duplicates
 from pipeline.earlier import compare
 from pipeline.final import finish
+from pipeline.image_duplicates import near_images
 from pipeline.images import get_images
 from pipeline.judge import judge, judge_images
 from pipeline.keys import make_keys
@@ -30,7 +31,7 @@ def flow(run: Run) -> Stage:
 
     # Decisions over the whole corpus are queries on small keys; they answer with verdicts, a partition a shard. The keys
     # of earlier runs, where there are any, stand beside those of this one.
-    keys = run.of_earlier("keys").beside(run.each("keys", make_keys, c.duplicates, documents=good))
+    keys = run.of_earlier("keys").beside(run.each("keys", make_keys, c.duplicates.unseen, documents=good))
     nobody = run.sql("nobody", pages=keys.table("pages"))
     older = twins = nobody
     if c.duplicates.latest_url:
@@ -52,9 +53,9 @@ def flow(run: Run) -> Stage:
     }
     if run.earlier:  # what of theirs falls now is told; what fell for a document that has fallen since is taken up here
         then = {"earlier": run.of_earlier("score_rules"), "judges": run.judges()}
-        run.retracted.append(run.each("earlier/changes", compare, c.duplicates, **then, **verdicts))
+        run.retracted.append(run.each("earlier/changes", compare, c.duplicates.unseen, **then, **verdicts))
         good = good.beside(run.retracted[-1])
-    unique = run.each("unique", apply_verdicts, c.duplicates, documents=good, **verdicts)
+    unique = run.each("unique", apply_verdicts, c.duplicates.unseen, documents=good, **verdicts)
 
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, documents=unique)
@@ -64,6 +65,8 @@ def flow(run: Run) -> Stage:
     nearest = run.sql("nearest_record", wanted=allowed.table("wanted"), records=records)
     seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=nearest)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
+    if c.duplicates.near_image:
+        fit = near_images(run, fit, c.duplicates)
     same_images = None
     if c.duplicates.latest_image_set:
         sets = run.of_earlier("image_rules").beside(fit).table("sets")

@@ -1,6 +1,7 @@
 """Receipts and ledgers in; the funnel, and what happened to one page, out as text."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -249,8 +250,20 @@ def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
             measured = f"for {other['url']}, captured {other['crawl_date']}"
         if row["rule"] == "near_duplicate":
             measured += _alike(folder, (row["shard"], row["row"]), twin)
+    if row["rule"] in ("image_repeated", "image_everywhere"):
+        measured = re.sub(r"(\d+):(\d+):(\d+)", lambda found: _image_at(folder, *map(int, found.groups())), measured)
     place = "" if row["position"] is None else f" at {row['position']}"
     place += "" if row["paragraph"] is None else f".{row['paragraph']}"
     yield f"  {stage:<11} {row['level']}{place} dropped by {row['rule']}: {measured}"
     if row["level"] != "document":
         yield f"  {'':<11}   {row['excerpt']}"
+
+
+def _image_at(folder: Path, shard: int, row: int, position: int) -> str:
+    """The address of an image and of its page."""
+    files = tables(folder, "documents")["documents"]
+    for page in select(files, "url, nodes", "shard = ? AND row = ?", shard, row):
+        for node in page["nodes"]:
+            if node["position"] == position and node["image"]:
+                return f"{node['image']['url']} of {page['url']}"
+    return f"{shard}:{row}:{position}"

@@ -83,7 +83,8 @@ def test_the_funnel_adds_up(quickstart: Path) -> None:
     summaries = json.loads(run("status", str(quickstart / "quickstart.yaml"), "--json"))
     stages = [stage for stage in summaries if not stage["query"]]
     assert [stage["stage"] for stage in stages] == [
-        "documents", "text", "scores", "score_rules", "keys", "unique", "consent", "images", "image_rules", "final", "export",
+        "documents", "text", "scores", "score_rules", "keys", "unique", "consent", "images", "image_rules",
+        "image_keys", "unique_images", "final", "export",
     ]  # fmt: skip
     for stage in stages:
         assert stage["rows_in"] == stage["rows_out"] + sum(stage["drops"].get("document", {}).values())

@@ -43,6 +43,7 @@ SIGNATURES = "shard row signature_key signature images"
 GONE = "shard row"
 RECORDS = "url_key date warc record_offset record_length"
 EDGES = "child parent"
+PICTURES = "shard row position picture h0 h1 h2 h3"
 TWINS = "shard row twin_shard twin_row"
 NOBODY = rows(GONE)
 
@@ -207,6 +208,36 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         {},
         [(0, 0, 0, 1), (1, 0, 0, 1), (1, 1, 1, 2)],
     ),
+    "a band in which pictures meet goes to its part with their hashes, one of a single picture goes nowhere": (
+        "image_bands",
+        {
+            "bands": rows("band_key picture", (5, 1), (5, 2), (5, 2), (6, 1), (7, 3), (8, 4), (8, 4)),
+            "images": rows(PICTURES, (0, 0, 1, 1, 7, 8, 9, 10), (0, 1, 1, 1, 7, 8, 9, 10), (0, 2, 1, 2, 7, 8, 9, 11),
+                           (0, 3, 1, 3, 1, 1, 1, 1), (0, 4, 1, 4, 2, 2, 2, 2), (0, 5, 1, 5, None, None, None, None)),
+        },
+        {"parts": 3},
+        [(2, 5, 1, 7, 8, 9, 10), (2, 5, 2, 7, 8, 9, 11)],
+    ),
+    "a pair that met in two bands is one edge": (
+        "image_edges", {"found": rows(EDGES, (2, 1), (3, 1), (2, 1))}, {}, [(2, 1), (3, 1)]
+    ),
+    "images of one class, near or the same, count its pages and name its first; a single one is not told": (
+        "image_classes",
+        {
+            "images": rows(PICTURES, (0, 0, 1, 5, 7, 0, 0, 0), (0, 0, 3, 6, 8, 0, 0, 0), (1, 0, 2, 6, 8, 0, 0, 0),
+                           (1, 1, 1, 9, 1, 1, 1, 1), (2, 0, 0, 4, None, None, None, None), (2, 1, 0, 4, None, None, None, None)),
+            "components": rows(EDGES, (6, 5)),
+        },
+        {},
+        [
+            (0, 0, 1, 5, 2, 0, 0, 1, 7, 0, 0, 0),
+            (0, 0, 3, 5, 2, 0, 0, 1, 7, 0, 0, 0),
+            (1, 0, 2, 5, 2, 0, 0, 1, 7, 0, 0, 0),
+            (2, 0, 0, 4, 2, 2, 0, 0, None, None, None, None),
+            (2, 1, 0, 4, 2, 2, 0, 0, None, None, None, None),
+        ],
+    ),
+    "no images, no classes": ("image_classes", {"images": rows(PICTURES), "components": rows(EDGES)}, {}, []),
     "both kinds of gone are gone": (
         "gone",
         {"older": rows(TWINS, (0, 0, 1, 1)), "twins": rows(TWINS, (2, 0, 1, 1))},

@@ -39,6 +39,7 @@ PARAGRAPH_RULES = {
 IMAGE_RULES = {
     "kept",
     "image_everywhere",
+    "image_repeated",
     "image_missing",
     "image_broken",
     "image_format",

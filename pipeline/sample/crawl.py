@@ -168,8 +168,9 @@ def _picture_fetch(picture: Picture, date: str, when: datetime, via: str) -> Fet
 def _picture_bytes(picture: Picture, ending: str, date: str) -> bytes:
     if picture.svg:
         return _SVG.format(title=picture.svg).encode()
-    seed = zlib.crc32(f"{picture.address} {date if picture.each_date else ''}".encode())
+    seed = zlib.crc32(f"{picture.half_of or picture.address} {date if picture.each_date else ''}".encode())
     image = draw(picture.subject, seed, (picture.width, picture.height))
+    image = image.reduce(2) if picture.half_of else image
     if ending == "gif":
         out = io.BytesIO()
         image.convert("P", palette=Image.Palette.ADAPTIVE).save(out, "GIF")

@@ -84,7 +84,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture and how it is served; sizes in pixels. With `svg` it is that title in an SVG and no drawing."""
+    """A picture and how it is served; sizes in pixels. With `svg` it is that title in an SVG and no drawing;
+    with `half_of` the picture of that address and size, at half of it."""
 
     address: str
     subject: str = ""
@@ -93,6 +94,7 @@ class Picture:
     each_date: bool = False
     cut: bool = False
     svg: str = ""
+    half_of: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
 

@@ -1,0 +1,2 @@
+-- Pairs of close pictures, each once; a pair may be found in several bands.
+SELECT DISTINCT child, parent FROM found ORDER BY child, parent
