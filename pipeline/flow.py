@@ -2,6 +2,7 @@
 
 from pipeline import export
 from pipeline.consent import ask_consent
+from pipeline.decontaminate import read_benchmarks, without_benchmark_images, without_benchmark_text
 from pipeline.documents import read_documents
 from pipeline.duplicates import near_duplicates
 from pipeline.earlier import compare
@@ -57,6 +58,12 @@ def flow(run: Run) -> Stage:
         good = good.beside(run.retracted[-1])
     unique = run.each("unique", apply_verdicts, c.duplicates.unseen, documents=good, **verdicts)
 
+    # What evaluation sets hold is not trained on. Texts are compared now, images once they were seen.
+    sets = c.decontaminate
+    benchmarks = read_benchmarks(run, sets) if sets else None
+    if benchmarks and any(benchmark.text for benchmark in sets):
+        unique = without_benchmark_text(run, benchmarks, sets, unique)
+
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, documents=unique)
 
@@ -65,6 +72,8 @@ def flow(run: Run) -> Stage:
     nearest = run.sql("nearest_record", wanted=allowed.table("wanted"), records=records)
     seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=nearest)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
+    if benchmarks and any(benchmark.image for benchmark in sets):
+        fit = without_benchmark_images(run, benchmarks, sets, fit)
     if c.duplicates.near_image:
         fit = near_images(run, fit, c.duplicates)
     same_images = None

@@ -10,7 +10,7 @@ from filters.verdict import Verdict
 from pipeline.document import Document, Image, Node
 from pipeline.duplicates import components
 from pipeline.hamming import WORDS, apart, band_keys, close_pairs, telling, words
-from pipeline.keys import IMAGE_SETS
+from pipeline.keys import IMAGE_SETS, image_set_row
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ def drop_copies(work: Work, settings: "Duplicates") -> None:
         document.nodes = kept
         if work.keep_whole(document):
             pictures = {_class_of(document, node, classes, near) for node in seen}
-            row = {"shard": document.shard, "row": document.row, "set_key": key64(*sorted(map(str, pictures)))}
-            sets.write(row | {"crawl_date": int(document.crawl_date.timestamp())})
+            sets.write(image_set_row(document) | {"set_key": key64(*sorted(map(str, pictures)))})
 
 
 def _class_of(document: Document, node: Node, classes: dict[tuple[int, int], dict[str, Any]], near: "NearImage") -> int:

@@ -94,6 +94,12 @@ def wanted_rows(document: Document) -> list[dict[str, int]]:
     ]
 
 
+def image_set_row(document: Document) -> dict[str, int]:
+    """The row of `IMAGE_SETS` of a document, by the addresses of its images."""
+    identity = {"shard": document.shard, "row": document.row}
+    return identity | {"set_key": image_set_key(document), "crawl_date": int(document.crawl_date.timestamp())}
+
+
 def image_set_key(document: Document) -> int:
     """One key for the set of image addresses, whatever their order."""
     return key64(*sorted({canonical_url(image.url) for image in document.images}))

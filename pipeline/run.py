@@ -264,7 +264,13 @@ class Run:
         text = string.Template((QUERIES / f"{query or name}.sql").read_text(encoding="utf-8")).substitute(numbers)
         files = {key: value for key, value in tables.items() if isinstance(value, Table)}
         text = re.sub(r"--.*", "", text).strip()
-        fingerprint = _digest([text, {key: table.fingerprint for key, table in files.items()}])
+        about = [text, {key: table.fingerprint for key, table in files.items()}]
+        paths = {key: table.files for key, table in files.items()}
+        return self.once(name, about, lambda aside: self.engine.sql(text, aside, by, **paths))
+
+    def once(self, name: str, about: Any, write: Callable[[Path], None]) -> Answer:
+        """Has `write` fill a folder that it makes, unless what stands there was made of the same: `about` says of what."""
+        fingerprint = _digest(about)
         folder = self._stage_folder(name)
         receipt = read_receipt(folder / "query")
         answer = Answer(folder / "answer", fingerprint)
@@ -275,9 +281,9 @@ class Run:
         aside.parent.mkdir(parents=True)
         started = time.perf_counter()
         with self.progress.query(name):
-            self.engine.sql(text, aside, by, **{key: table.files for key, table in files.items()})
+            write(aside)
         aside.rename(answer.folder)
-        size = sum(file.stat().st_size for file in answer.folder.rglob("*.parquet"))
+        size = sum(file.stat().st_size for file in answer.folder.rglob("*") if file.is_file())
         seconds = round(time.perf_counter() - started, 3)
         write_receipt(folder / "query", Receipt(name, -1, fingerprint, seconds=seconds, bytes=size))
         self.done += 1

@@ -115,12 +115,22 @@ class TableWriter:
         if len(self._waiting) >= _BATCH:
             self._flush()
 
+    def write_columns(self, columns: dict[str, Any]) -> None:
+        """Many rows at once: arrays by the name of their column."""
+        self._flush()
+        self._hold(pa.RecordBatch.from_pydict(columns, schema=self.schema))
+        self.rows += self._batches[-1].num_rows
+        self._flush()
+
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._held += batch.nbytes
+
     def _flush(self) -> None:
         if self._waiting:
             batch = pa.RecordBatch.from_pylist(self._waiting, schema=self.schema)
             self._waiting, self._size = [], 0
-            self._batches.append(batch)
-            self._held += batch.nbytes
+            self._hold(batch)
         if self._held >= self.row_group_size:
             self._write_group()
 

@@ -238,6 +238,19 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         ],
     ),
     "no images, no classes": ("image_classes", {"images": rows(PICTURES), "components": rows(EDGES)}, {}, []),
+    "an n-gram in as many documents as its set allows counts, one in more does not": (
+        "contaminated",
+        {
+            "hits": rows("shard row position paragraph gram item most",
+                         (0, 0, 1, 0, 7, 4, 2), (0, 0, 1, 0, 8, 4, 2), (0, 0, 1, 0, 7, 4, 2), (1, 0, 0, 2, 7, 4, 2),
+                         (0, 1, 1, 0, 9, 5, 1), (0, 2, 1, 0, 9, 5, 1), (0, 2, 1, 1, 6, 5, 1)),
+        },
+        {},
+        [(0, 0, 1, 0, 4, 3), (1, 0, 0, 2, 4, 1), (0, 2, 1, 1, 5, 1)],
+    ),
+    "no hit, no verdict": (
+        "contaminated", {"hits": rows("shard row position paragraph gram item most")}, {}, []
+    ),
     "both kinds of gone are gone": (
         "gone",
         {"older": rows(TWINS, (0, 0, 1, 1)), "twins": rows(TWINS, (2, 0, 1, 1))},
