@@ -13,7 +13,7 @@ from pipeline.benchmarks import files_beside, index_set, write_index
 from pipeline.document import END_OF_DOCUMENT, Image, Node, paragraphs
 from pipeline.errors import UserError
 from pipeline.hamming import Words, apart, telling, words
-from pipeline.keys import IMAGE_SETS, image_set_row
+from pipeline.keys import IMAGE_SETS, image_set_key, image_set_row
 from pipeline.ngrams import Sorted, ngram_keys, word_keys
 from pipeline.ngrams import words as spelled
 from pipeline.storage import identity, sha256_of
@@ -187,7 +187,7 @@ def drop_images(work: Work, sets: "Sets") -> None:
                 kept.append(node)
         document.nodes = kept
         if work.keep_whole(document):
-            image_sets.write(image_set_row(document))
+            image_sets.write(image_set_row(document, image_set_key(document)))
 
 
 def _seen(index: _Index, known: dict[str, _Hashes], same_bytes: Sorted, image: Image) -> Verdict | None:

@@ -1,6 +1,7 @@
 """Hashes of pictures in; how many bits they are apart, and bands in which close ones meet, out."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,21 +73,38 @@ def _draw(size: int, bands: int, bits: int) -> list[list[int]]:
     return drawn[:bands]
 
 
-def close_pairs(keys: Keys, hashes: Words, distance: int, window: int) -> Keys:
-    """Rows that share a key and are at most `distance` bits apart, as pairs of row numbers.
+def close_pairs(keys: Keys, hashes: Words, distance: int, window: int) -> tuple[Keys, int]:
+    """Rows that share a key and are at most `distance` bits apart, as pairs of row numbers; and how many were compared.
 
-    `keys` are sorted, and within a key the hashes. Each row is compared with the `window` that follow it under its key,
-    so that a key of very many costs no more than so many comparisons for each.
+    Each row is compared with the `window` that follow it under its key, in the order of their hashes, so that a key of very
+    many costs no more than so many comparisons for each; under all other keys that is all of them.
     """
+    order = _ordered(keys, hashes, window)
+    keys, hashes = keys[order], hashes[order]
     found: list[Keys] = []
+    compared = 0
     here = np.arange(len(keys) - 1)
     for step in range(1, window + 1):
         here = here[: np.searchsorted(here, len(keys) - step)]
         here = here[keys[here] == keys[here + step]]
         if not len(here):
             break
+        compared += len(here)
         found.append(_close(here, step, hashes, distance))
-    return np.concatenate(found) if found else np.empty((0, 2), np.int64)
+    pairs = np.concatenate(found) if found else np.empty((0, 2), np.int64)
+    return order[pairs], compared
+
+
+def _ordered(keys: Keys, hashes: Words, window: int) -> Keys:
+    """The rows by key; under a key of more rows than all of which are compared, by hash."""
+    order = np.argsort(keys, kind="stable")
+    by_key = keys[order]
+    bounds = np.flatnonzero(np.diff(by_key, prepend=-1, append=-1))  # no key is negative
+    for start, end in pairwise(bounds.tolist()):
+        if end - start > window + 1:
+            crowd = order[start:end]
+            order[start:end] = crowd[np.lexsort([hashes[crowd, word] for word in reversed(range(WORDS))])]
+    return order
 
 
 _AT_ONCE = 1 << 20  # comparisons that are held in memory

@@ -15,7 +15,7 @@ from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import Duplicates, NearImage
-    from pipeline.run import Run, Stage
+    from pipeline.run import Answer, Run, Stage, Table
 
 _HASH = [
     (f"h{number}", pa.int64()) for number in range(WORDS)
@@ -32,20 +32,25 @@ def near_images(run: "Run", documents: "Stage", settings: "Duplicates") -> "Stag
     """Takes images for one that are near each other by `settings.near_image`, and decides by content what was decided by
     address before: once in a document, on how many pages, which documents have the same images.
 
-    Pictures (distinct hashes) that share a band are compared; close ones are joined, joined ones are one class.
+    Pictures (distinct hashes) that share a band are compared; close ones are joined, joined ones are one class. A chain of
+    close ones may join two that are not close themselves; a copy within a document is one of its twin, by its own distance.
     """
     near = settings.near_image
     assert near is not None
     hashed = run.each("image_keys", hash_images, near, documents=documents)
-    images, bands = hashed.table("images"), hashed.table("bands")
     rows = sum(receipt.tables["bands"]["rows"] for receipt in hashed.receipts.values())
+    same = classes(run, hashed.table("images"), hashed.table("bands"), rows, near)
+    return run.each("unique_images", drop_copies, settings, documents=documents, classes=same)
+
+
+def classes(run: "Run", images: "Table", bands: "Table", rows: int, near: "NearImage") -> "Answer":
+    """The class of each image that is not alone in its; `rows` are those of the table of bands."""
     parts = 1 + rows // ROWS_A_PART
     met = run.sql("near_image/bands", query="image_bands", bands=bands, images=images, parts=parts)
     compared = run.each("near_image/pairs", compare, near, bands=met, parts=_parts(parts))
     edges = run.sql("near_image/edges", by=None, query="image_edges", found=compared.table("edges"))
     joined = components(run, "near_image", edges)
-    same = run.sql("near_image/classes", query="image_classes", images=images, components=joined.table())
-    return run.each("unique_images", drop_copies, settings, documents=documents, classes=same)
+    return run.sql("near_image/classes", query="image_classes", images=images, components=joined.table())
 
 
 def _parts(count: int) -> "Stage":
@@ -88,7 +93,7 @@ def hash_images(work: Work, near: "NearImage") -> None:
 
 
 def compare(work: Work, near: "NearImage") -> None:
-    """The pictures of each band of this part, in the order of their hashes; those within the distance are joined."""
+    """Compares the pictures of each band of this part; those within the distance are joined."""
     edges = work.table("edges", EDGES)
     files = work.partition("bands")
     if not files:
@@ -96,9 +101,8 @@ def compare(work: Work, near: "NearImage") -> None:
     table = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
     columns = {name: table[name].to_numpy() for name in table.column_names if name != "shard"}
     hashes = np.stack([columns[name] for name, _ in _HASH], axis=1).view(np.uint64)
-    order = np.lexsort([columns["picture"], *(hashes[:, word] for word in reversed(range(WORDS))), columns["band_key"]])
-    pairs = close_pairs(columns["band_key"][order], hashes[order], near.distance, near.window)
-    pictures = columns["picture"][order][pairs]
+    pairs, work.notes["compared"] = close_pairs(columns["band_key"], hashes, near.distance, near.window)
+    pictures = columns["picture"][pairs]
     found = np.unique(np.sort(pictures, axis=1), axis=0)
     for parent, child in found[found[:, 0] != found[:, 1]].tolist():  # two hashes of one key are one picture already
         edges.write({"child": child, "parent": parent})
@@ -133,7 +137,7 @@ def drop_copies(work: Work, settings: "Duplicates") -> None:
         document.nodes = kept
         if work.keep_whole(document):
             pictures = {_class_of(document, node, classes, near) for node in seen}
-            sets.write(image_set_row(document) | {"set_key": key64(*sorted(map(str, pictures)))})
+            sets.write(image_set_row(document, key64(*sorted(map(str, pictures)))))
 
 
 def _class_of(document: Document, node: Node, classes: dict[tuple[int, int], dict[str, Any]], near: "NearImage") -> int:

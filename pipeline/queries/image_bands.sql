@@ -13,4 +13,4 @@ SELECT met.band_key % $parts AS shard, met.band_key AS band_key, met.picture AS 
 FROM met
 JOIN crowds ON met.band_key = crowds.band_key
 JOIN pictures ON met.picture = pictures.picture
-ORDER BY shard, band_key, h0, h1, h2, h3, picture
+ORDER BY shard, band_key, picture
