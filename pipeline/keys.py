@@ -97,7 +97,7 @@ def wanted_rows(document: Document) -> list[dict[str, int]]:
 def image_set_row(document: Document, set_key: int) -> dict[str, int]:
     """The row of `IMAGE_SETS` of a document."""
     identity = {"shard": document.shard, "row": document.row}
-    return identity | {"set_key": set_key, "crawl_date": int(document.crawl_date.timestamp())}
+    return identity | {"key": set_key, "crawl_date": int(document.crawl_date.timestamp())}
 
 
 def image_set_key(document: Document) -> int:
