@@ -126,7 +126,7 @@ def test_documents_with_pictures_of_the_same_classes_have_the_same_set(tmp_path:
         document(shown(5, other), "text", row=2),
     ]
     sets = [
-        row["set_key"]
+        row["key"]
         for row in run_stage(
             drop_copies, settings(), pages, tmp_path, classes=write_verdicts(tmp_path / "same", 0, same)
         ).rows("sets")

@@ -153,5 +153,5 @@ def test_once_images_were_seen_their_sets_are_written_down(tmp_path: Path) -> No
     made = [document("text", image("http://a.example/1"), row=0), document("text", image("http://a.example/1"), row=1)]
     done = run_stage(judge_images, ImageRules(), made, tmp_path)
     first, second = done.rows("sets")
-    assert first["set_key"] == second["set_key"]
+    assert first["key"] == second["key"]
     assert (second["shard"], second["row"]) == (0, 1)
