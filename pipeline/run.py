@@ -136,14 +136,22 @@ class Run:
         paths = list_warcs(self.config.input.paths)
         for path in paths:
             warc.check(path)
+        return self.files("warc", paths)
+
+    def files(self, name: str, paths: Sequence[str]) -> Stage:
+        """Files of the user as a stage whose shards they are."""
         shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
-        return Stage("warc", shards, {shard: identity(path) for shard, path in enumerate(paths)})
+        return Stage(name, shards, {shard: identity(path) for shard, path in enumerate(paths)})
+
+    def numbered(self, name: str, count: int) -> Stage:
+        """Shards that are nothing but numbers, for work that is cut otherwise than by file."""
+        return Stage(name, dict.fromkeys(range(count), ()), dict.fromkeys(range(count), ""))
 
     def each(
         self,
         name: str,
         task: Callable[[Work, Any], None],
-        settings: BaseModel | tuple[BaseModel, ...],
+        settings: BaseModel | tuple[BaseModel, ...] = (),
         **inputs: Stage | Answer | None,
     ) -> Stage:
         """Runs `task` on every shard that all its input stages have."""

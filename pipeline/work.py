@@ -142,11 +142,18 @@ class Work:
 
     def verdicts(self, name: str) -> list[dict[str, Any]]:
         """What a query said of this shard; nothing if it was not asked."""
-        if name not in self.inputs:
-            return []
-        [folder] = self.inputs[name]
-        files = sorted(Path(folder, f"shard={self.shard}").glob("*.parquet"))
-        return [row for file in files for row in read_rows(file)]
+        return list(self.partition(name))
+
+    def partition(self, name: str) -> Iterator[dict[str, Any]]:
+        """The same, a few rows at a time in memory."""
+        for folder in self.inputs.get(name, ()):
+            for file in sorted(Path(folder, f"shard={self.shard}").glob("*.parquet")):
+                yield from read_rows(file)
+
+    @property
+    def journal(self) -> Path:
+        """A file beside the tables of this shard that outlives the job, and a job that was killed."""
+        return self._job.prefix.with_suffix(".journal")
 
     @property
     def scratch(self) -> Path:
