@@ -1,6 +1,7 @@
 """A file of addresses and hosts that said no in; a 64-bit key for each line out."""
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from pipeline.keys import canonical_url
 from pipeline.work import Work, key64
 
 LISTED = pa.schema([("name_key", pa.int64())])
+_PLAIN_HOST = re.compile(r"[a-z0-9-]++(?:\.[a-z0-9-]++)++")  # most lines; nothing about it is to be made canonical
 COLUMNS = (
     "url",
     "uri",
@@ -39,6 +41,8 @@ def list_keys(work: Work, settings: tuple[()]) -> None:
 def names_on(line: str) -> list[str]:
     """What a line names: an address, one without scheme, or a host, which stands for the hosts below it, too."""
     line = line.strip()
+    if _PLAIN_HOST.fullmatch(line):
+        return [line]
     if not line or line.startswith("#"):
         return []
     if "//" in line:
