@@ -32,6 +32,7 @@ class Summary:
     seconds: float = 0.0
     bytes: int = 0
     drops: dict[str, Counter[str]] = field(default_factory=dict)
+    not_checked: Counter[str] = field(default_factory=Counter)  # consent: by signal, what nobody could be asked about
     errors: list[str] = field(default_factory=list)
     query: bool = False
 
@@ -47,6 +48,7 @@ class Summary:
         self.rows_out += receipt.rows_out
         for level, rules in receipt.drops.items():
             self.drops.setdefault(level, Counter()).update(rules)
+        self.not_checked.update(receipt.notes.get("not_checked", {}))
 
 
 def _stages(folder: Path) -> list[str]:
@@ -70,7 +72,9 @@ def funnel(folder: Path) -> list[Summary]:
 
 def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
     return [
-        vars(summary) | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
+        vars(summary)
+        | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
+        | {"not_checked": dict(sorted(summary.not_checked.items()))}
         for summary in summaries
     ]
 
@@ -118,6 +122,9 @@ def _drops(summary: Summary) -> Iterator[Text]:
     for level, rules in reasons(summary):
         told = ", ".join(f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}" for rule, count in rules)
         yield Text.assemble((f"{level}s ", "bold"), told)
+    if summary.not_checked:
+        counts = ", ".join(f"{signal} {count:,}" for signal, count in sorted(summary.not_checked.items()))
+        yield Text.assemble(("not checked ", "bold"), counts)
     if summary.failed:
         yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
 
@@ -170,6 +177,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
     dropped = {
         stage: select(ledgers[stage], "*", "url = ? ORDER BY shard, row, position, paragraph", url) for stage in ledgers
     }
+    evidence = {stage: files for stage, files in tables(folder, "consent").items() if stage in ("consent", "images")}
     columns = "shard, row, warc_filename, warc_record_offset, CAST(crawl_date AS VARCHAR) AS crawl_date"
     captures = select(stages.get("documents", []), columns, "url = ? ORDER BY crawl_date", url)
     early = [row for row in dropped.get("documents", []) if row["level"] == "document"]
@@ -185,6 +193,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
             f"  captured {capture['crawl_date']}, record at byte {capture['warc_record_offset']} of {capture['warc_filename']}"
         )
         for stage, lines in dropped.items():
+            yield from _not_checked(evidence.get(stage, []), stage, *key)
             for row in (line for line in lines if (line["shard"], line["row"]) == key):
                 yield from _tell(folder, stage, row)
                 if row["level"] == "document":
@@ -218,6 +227,14 @@ def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
                 yield f"    {row['excerpt']}"
     if rule not in seen:
         raise UserError(f"--rule {rule}: has dropped nothing in {folder} (those that did: {', '.join(sorted(seen))})")
+
+
+def _not_checked(files: list[str], stage: str, shard: int, row: int) -> Iterator[str]:
+    """What could not be asked about the page and its images, one line a signal and reason."""
+    seen = select(files, "*", "shard = ? AND row = ? AND says = 'not_checked' ORDER BY position, signal", shard, row)
+    counted = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
+    for told, count in counted.items():
+        yield f"  {stage:<11} not checked by {told}" + (f" ({count} addresses)" if count > 1 else "")
 
 
 def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:

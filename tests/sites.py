@@ -31,6 +31,7 @@ class Sites(http.server.ThreadingHTTPServer):
         super().__init__(("0.0.0.0", 0), _Handler)
         self.pages: dict[str, Says] = {}
         self.asked: Counter[str] = Counter()
+        self.keys: list[str] = []  # that came with a GET
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.post: Callable[[bytes], Says] = lambda _: Says(status=405)
 
@@ -59,6 +60,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers["Host"].partition(":")[0] + self.path
         self.server.asked[asked] += 1
+        self.server.keys += self.headers.get_all("Authorization", [])
         self.send(self.server.pages.get(asked, Says(status=404)))
 
     def do_POST(self) -> None:

@@ -35,7 +35,7 @@ def packet(value: str, style: str = "attribute") -> bytes:
     plus = 'xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/"'
     inner = {
         "attribute": f'<rdf:Description rdf:about="" {plus} plus:DataMining="{value}"/>',
-        "element": f'<rdf:Description {plus}><plus:DataMining>{value}</plus:DataMining></rdf:Description>',
+        "element": f"<rdf:Description {plus}><plus:DataMining>{value}</plus:DataMining></rdf:Description>",
         "resource": f'<rdf:Description {plus}><plus:DataMining rdf:resource="{value}"/></rdf:Description>',
         "other prefix": f'<rdf:Description xmlns:p="http://ns.useplus.org/ldf/xmp/1.0/" p:DataMining="{value}"/>',
         "other namespace": f'<rdf:Description xmlns:plus="urn:x" plus:DataMining="{value}"/>',
@@ -147,8 +147,16 @@ def entries(**uses: Any) -> dict[str, Any]:
 
 
 def store(content: Any, label: str = "c2pa.training-mining", kind: bytes = b"cbor") -> bytes:
-    body = content if isinstance(content, bytes) else cbor2.dumps(content) if kind == b"cbor" else json.dumps(content).encode()
-    assertions = superbox("c2pa.assertions", superbox("c2pa.hash.data", box(b"cbor", b"\xa0")), superbox(label, box(kind, body)))
+    body = (
+        content
+        if isinstance(content, bytes)
+        else cbor2.dumps(content)
+        if kind == b"cbor"
+        else json.dumps(content).encode()
+    )
+    assertions = superbox(
+        "c2pa.assertions", superbox("c2pa.hash.data", box(b"cbor", b"\xa0")), superbox(label, box(kind, body))
+    )
     return superbox("c2pa", superbox("urn:uuid:1", assertions, superbox("c2pa.claim", box(b"cbor", b"\xa0"))))
 
 

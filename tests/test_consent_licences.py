@@ -42,7 +42,7 @@ LICENCES = [
     (rsl(no("ai-train"), url="/text/"), None),
     (rsl(no("ai-train"), url="https://other.example/images/"), None),
     (rsl(no("ai-train"), namespace="urn:another"), "refused"),
-    (b'<r><content url="/text/"><license/></content><content url="/images/">' + no("all").encode() + b"</content></r>", "refused"),
+    (b'<r><content url="/text/"/><content url="/images/">' + no("all").encode() + b"</content></r>", "refused"),
     (b'<r><content url="/"><license/></content><content url="/"><x>' + no("all").encode() + b"</x></content></r>", "refused"),
     (rsl("") + b"<!-- the end -->", "allowed"),
 ]  # fmt: skip
