@@ -139,7 +139,8 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         "listed",
         {
             "keys": rows(
-                "shard row position name name_key", (0, 0, -1, 0, 5), (0, 0, -1, 1, 6), (0, 0, -1, 2, 7), (0, 0, 2, 0, 8), (1, 4, 1, 1, 6)
+                "shard row position name name_key",
+                *((0, 0, -1, 0, 5), (0, 0, -1, 1, 6), (0, 0, -1, 2, 7), (0, 0, 2, 0, 8), (1, 4, 1, 1, 6)),
             ),
             "listed": rows("name_key", (6,), (7,), (6,), (9,)),
         },
