@@ -136,6 +136,8 @@ class Run:
         paths = list_warcs(self.config.input.paths)
         for path in paths:
             warc.check(path)
+        if captures := self.config.consent.robots.captures:  # read much later, but a mistake is told before any work
+            list_warcs(captures, "consent.robots.captures")
         return self.files("warc", paths)
 
     def files(self, name: str, paths: Sequence[str]) -> Stage:
