@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from filters.verdict import Verdict
 from pipeline.consent.embedded import image_findings
-from pipeline.consent.finding import decisive, write_evidence
+from pipeline.consent.finding import Finding, decisive, write_evidence
 from pipeline.consent.headers import refusal
 from pipeline.document import Document, Image, Node
 from pipeline.keys import canonical_url
@@ -68,6 +68,10 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                     pixels.write(row | {"path": node.image.url, "bytes": answer}, len(answer))
                     continue
                 answer = "image_broken", Verdict(False, seen.reason, "decodes")
+            rule, verdict = answer
+            if rule in consent.signals:
+                said = Finding("not_checked" if verdict.bound == "checked" else "refused", rule, "", str(verdict.value))
+                write_evidence(work, document, node.image.url, [said], node.position)
             work.drop(document, "image", *answer, node.image.url, node.position)
         document.nodes = kept
         scorers.score(document, facts)

@@ -26,7 +26,7 @@ EVIDENCE = pa.schema(
         ("signal", pa.string()),
         ("where", pa.string()),
         ("value", pa.string()),
-        ("when", pa.timestamp("s", tz="UTC")),  # the signal was seen
+        ("when", pa.timestamp("s", tz="UTC")),  # the signal was seen; null: with the image
     ]
 )
 
@@ -34,7 +34,7 @@ EVIDENCE = pa.schema(
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`where` a signal stands ("header x-robots-tag", "https://host/robots.txt"), the `value` found there, and `when`
-    that was seen; None: with the page."""
+    that was seen; None: with the page or the image itself."""
 
     says: Says
     signal: str
@@ -73,4 +73,5 @@ def write_evidence(work: Work, document: Document, url: str, findings: Iterable[
             counts[finding.signal] = counts.get(finding.signal, 0) + 1
         row: dict[str, Any] = {"shard": document.shard, "row": document.row, "position": position, "url": url}
         row |= {"says": finding.says, "signal": finding.signal, "where": finding.where}
-        table.write(row | {"value": finding.value[:MAX_EVIDENCE], "when": finding.when or document.crawl_date})
+        when = finding.when or (document.crawl_date if position == PAGE else None)
+        table.write(row | {"value": finding.value[:MAX_EVIDENCE], "when": when})

@@ -14,7 +14,8 @@ from pipeline.payload import decoded
 if TYPE_CHECKING:
     from pipeline.config import Requests
 
-MAX_BYTES = 4 * 10**6  # of an answer; what reads it has limits of its own
+MAX_BYTES = 4 * 10**6  # of an answer
+MAX_KEPT = 512 * 1024  # of a file; each of its readers stops, or gives up, before
 
 # RFC 9309, 2.3.1: a 4xx says that there is no such file; a server that fails, or none, is no answer.
 State = Literal["found", "absent", "unreachable", "unreadable"]
@@ -53,7 +54,7 @@ def ask(url: str, settings: "Requests", post: bytes | None = None, key: str = ""
         body, cut = decoded(body, coding, MAX_BYTES)
         if cut:
             return Reply("unreadable", f"Content-Encoding: {coding[:40]}", now)
-    return Reply("found", f"HTTP {answer.status}", now, body[:MAX_BYTES])
+    return Reply("found", f"HTTP {answer.status}", now, body[: MAX_KEPT if post is None else MAX_BYTES])
 
 
 class Journal:
