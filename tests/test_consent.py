@@ -179,11 +179,16 @@ LINKS = [
 @pytest.mark.parametrize(("value", "urls"), LINKS)
 def test_a_link_to_an_rsl_licence_is_found_and_not_checked_here(value: str, urls: list[str]) -> None:
     signals = header_signals([("Link", value)])
-    assert licences(signals) == urls
+    assert licences(signals) == licences(signals, "https://b.example/page") == urls
     assert [(finding.says, finding.value) for finding in said(signals, ["rsl"])] == [
         ("not_checked", url) for url in urls
     ]
     assert said(signals, ALL) == []
+
+
+def test_a_relative_link_is_one_of_the_page() -> None:
+    signals = header_signals([("Link", "<../l.xml>; rel=license; type=application/rsl+xml")])
+    assert licences(signals, "https://b.example/a/b/page") == ["https://b.example/a/l.xml"]
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,15 @@ def test_a_licence_that_robots_txt_or_a_header_names_is_read(named_by: str, site
     assert {count for asked, count in sites.asked.items() if asked.endswith("licence.xml")} == {1}
 
 
+def test_a_relative_licence_is_one_of_the_host(sites: Sites, tmp_path: Path) -> None:
+    settings = Consent.model_validate(
+        {"signals": ["rsl"], "robots": {"live": True}, "rsl": {"live": True}, "requests": REQUESTS}
+    )
+    sites.pages["127.0.0.2/robots.txt"] = Says("License: /l.xml")
+    sites.pages["127.0.0.2/l.xml"] = Says(licence("ai-train"))
+    assert verdicts(weighed(tmp_path, settings, [address(f"{sites.origin(2)}/a")])) == {0: ("refused", "rsl")}
+
+
 def test_a_licence_is_not_fetched_from_a_private_network(sites: Sites, tmp_path: Path) -> None:
     requests = {"allowed_networks": ["127.0.0.2/32"], "seconds": 2}
     settings = Consent.model_validate(

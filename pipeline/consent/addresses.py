@@ -43,7 +43,11 @@ def list_addresses(work: Work, settings: "Consent") -> None:
             origin = origin_of(url)
             if asked and origin:
                 key = key64(origin)
-                named = "\n".join(licences(document.signals)) if position == PAGE and "rsl" in settings.signals else ""
+                named = (
+                    "\n".join(licences(document.signals, document.url))
+                    if position == PAGE and "rsl" in settings.signals
+                    else ""
+                )
                 row = {"url": url, "origin": origin, "origin_key": key, "bucket": key & 0x7FFFFFFF}
                 addresses.write(place | row | {"crawl_date": date, "licences": named})
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import urljoin
 
 from filters.verdict import Verdict
 from pipeline.consent.finding import Finding, decisive
@@ -65,12 +66,20 @@ def directives(value: str) -> list[str]:
     return found
 
 
-def licences(signals: Iterable[Signal]) -> list[str]:
-    """The addresses of RSL documents in Link headers: rel="license" and the type of RSL."""
+def absolute(base: str, url: str) -> str:
+    """An address as it is meant where it stands; one that cannot be split stays."""
+    try:
+        return urljoin(base, url.strip())
+    except ValueError:
+        return url.strip()
+
+
+def licences(signals: Iterable[Signal], base: str = "") -> list[str]:
+    """The addresses of RSL documents in Link headers: rel="license" and the type of RSL; relative to `base`."""
     found = []
     for signal in signals:
         for url, rest in _LINK.findall(signal.value if signal.name == "link" else ""):
             parameters = {name.lower(): (quoted or bare).lower() for name, quoted, bare in _PARAMETER.findall(rest)}
             if "license" in parameters.get("rel", "").split() and parameters.get("type") == "application/rsl+xml":
-                found.append(url.strip())
+                found.append(absolute(base, url))
     return found

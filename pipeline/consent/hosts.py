@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.consent.finding import EVIDENCE, MAX_EVIDENCE, Finding, Says
+from pipeline.consent.headers import absolute
 from pipeline.consent.robots import MAX_LICENCES, Robots, ai_txt_finding, robots_findings
 from pipeline.consent.rsl import Terms, licence_says, read_licence
 from pipeline.consent.tdmrep import read_tdmrep, tdmrep_says
@@ -97,7 +98,7 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
             replies.append(once(origin + ROBOTS))
             texts.append(replies[-1][1].body)
         if settings.rsl.live:
-            named = {url for text in set(texts) for url in Robots(text, ()).licences} | hosts[origin]
+            named = {absolute(origin, url) for text in set(texts) for url in Robots(text, ()).licences} | hosts[origin]
             replies += [once(url) for url in sorted(named)[:MAX_LICENCES]]
         return replies
 
@@ -181,7 +182,7 @@ class _Hosts:
             file = self.file(origin + ROBOTS, capture, lambda body: Robots(body, (settings.agent, *settings.agents)))
             yield from _timed(file, "robots_txt", self._robots(file, url, origin, capture, date))
             if file is not None and file.parsed is not None:
-                licences += file.parsed.licences
+                licences += [absolute(origin, licence) for licence in file.parsed.licences]
         if settings.ai_txt.live and "ai_txt" in settings.signals:
             file = self.file(origin + AI_TXT, None, lambda body: Robots(body, (settings.agent, *settings.agents)))
             yield from _timed(file, "ai_txt", self._ai_txt(file, url, origin + AI_TXT))

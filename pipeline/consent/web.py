@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,11 @@ MAX_KEPT = 512 * 1024  # of a file; each of its readers stops, or gives up, befo
 State = Literal["found", "absent", "unreachable", "unreadable"]
 _ABSENT = {"gone", "forbidden", "client_error"}
 _UNREACHABLE = {"too_many_requests", "server_error", "timed_out", "network_error", "no_such_host"}
+
+
+@cache
+def _fetcher(user_agent: str, allowed_networks: tuple[str, ...]) -> Fetcher:
+    return Fetcher(user_agent=user_agent, max_bytes=MAX_BYTES, allowed_networks=allowed_networks)
 
 
 @dataclass(frozen=True, slots=True)
