@@ -34,13 +34,13 @@ class Summary:
     drops: dict[str, Counter[str]] = field(default_factory=dict)
     not_checked: Counter[str] = field(default_factory=Counter)  # consent: by signal, what nobody could be asked about
     errors: list[str] = field(default_factory=list)
-    query: bool = False
+    query: bool = False  # or another question beside the road that documents take: of lists, of hosts
 
     def add(self, receipt: Receipt) -> None:
         self.shards += 1
         self.seconds += receipt.seconds
         self.bytes += receipt.bytes
-        self.query = receipt.shard < 0
+        self.query = receipt.shard < 0 or bool(receipt.notes.get("beside"))
         if receipt.error:
             self.failed += 1
             self.errors.append(f"shard {receipt.shard}: {receipt.error}")

@@ -76,7 +76,7 @@ class Receipt:
     seconds: float = 0.0
     bytes: int = 0
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)  # table → rows, bytes, sha256
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)  # `beside`: its rows are no documents
     error: str | None = None
     trace: list[str] = field(default_factory=list)
 

@@ -219,7 +219,7 @@ def test_without_a_source_on_the_network_nobody_is_asked(sites: Sites, tmp_path:
     assert main(["run", config]) == 0
     assert not sites.asked
     assert not sites.posts
-    assert "addresses" not in [summary.stage for summary in funnel(tmp_path / "out")]
+    assert "asked" not in [summary.stage for summary in funnel(tmp_path / "out")]
 
 
 def test_captures_that_are_not_there_are_a_mistake_of_the_configuration(

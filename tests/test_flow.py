@@ -174,7 +174,7 @@ def test_whole_sites_become_documents_with_the_images_of_their_crawl(material: P
         "text.document.number_of_words.max",
         "image_rules.document.number_of_images.max",
     )
-    changes = ["name=sites", f"output={tmp_path / 'run'}", f"input.paths=[{material / 'sites'}]", "consent.lists=[]"]
+    changes = ["name=sites", f"output={tmp_path / 'run'}", f"input.paths=[{material / 'sites'}]", "consent={}"]
     changes += [f"{key}=1000000" for key in lifted]
     sets = [part for change in changes for part in ("--set", change)]
     assert main(["run", str(ROOT / "configs" / "quickstart.yaml"), *sets]) == 0

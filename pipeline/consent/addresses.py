@@ -32,6 +32,7 @@ KEYS = pa.schema([*_PLACE, ("name", pa.int32()), ("name_key", pa.int64())])  # `
 def list_addresses(work: Work, settings: "Consent") -> None:
     """Each page and image has a row of `addresses` if hosts or a registry are asked, and rows of `keys` for lists."""
     asked = settings.asks_hosts or bool(settings.robots.captures) or settings.spawning is not None
+    work.notes["beside"] = True
     addresses, keys = work.table("addresses", ADDRESSES), work.table("keys", KEYS)
     for document in work.documents():
         work.rows_out += 1

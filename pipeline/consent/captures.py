@@ -46,6 +46,7 @@ class _Seen:
 def index_captures(work: Work, settings: "Consent") -> None:
     """A row for each response to a request for /robots.txt. Redirects are followed within the file, to the record of the
     target that is nearest in time."""
+    work.notes["beside"] = True
     table = work.table("captures", CAPTURES)
     [path] = work.inputs["warc"]
     by_url: dict[str, list[_Seen]] = {}

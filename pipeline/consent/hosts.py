@@ -76,6 +76,7 @@ def as_of(captures: list[_Capture], date: int) -> _Capture:
 
 def ask_hosts(work: Work, settings: "Consent") -> None:
     """Asks each host for its files, and for the licences that robots.txt or the headers of a page name."""
+    work.notes["beside"] = True
     captures = _captures(work)
     hosts: dict[str, set[str]] = {}
     for row in work.partition("addresses"):
@@ -256,6 +257,7 @@ def _timed(file: _File | None, signal: str, findings: Iterator[Finding]) -> Iter
 
 def weigh(work: Work, settings: "Consent") -> None:
     """A row of `consent` for each refusal, and for each thing that could not be checked, of each address."""
+    work.notes["beside"] = True
     table = work.table("consent", EVIDENCE)
     hosts = _Hosts(settings, _captures(work), work.scratch / "bodies")
     hosts.load(work.rows("answers", "answers") if "answers" in work.inputs else iter(()))

@@ -27,6 +27,7 @@ COLUMNS = (
 
 def list_keys(work: Work, settings: tuple[()]) -> None:
     """A row of `listed` for each name; lines are read one by one, however many there are."""
+    work.notes["beside"] = True
     listed = work.table("listed", LISTED)
     [path] = work.inputs["list"]
     for line in lines_of(path):

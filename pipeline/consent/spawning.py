@@ -25,6 +25,7 @@ def ask_registry(work: Work, settings: "tuple[Spawning, Requests]") -> None:
     """A row of `consent` for each address that opted out and for each of which the registry says nothing: for want of a
     key, because it fails, or because its answer leaves the address out."""
     spawning, requests = settings
+    work.notes["beside"] = True
     table = work.table("consent", EVIDENCE)
     registry = _Registry(spawning, requests, Journal(work.journal))
     try:

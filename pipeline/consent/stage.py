@@ -35,7 +35,7 @@ def asked(run: "Run", documents: "Stage") -> "dict[str, Stage | Answer]":
     hosts = c.asks_hosts or bool(c.robots.captures)
     if not (hosts or c.lists or c.spawning):
         return {}
-    addresses = run.each("addresses", list_addresses, c, documents=documents)
+    addresses = run.each("asked", list_addresses, c, documents=documents)
     answers: dict[str, Stage | Answer] = {"addresses": addresses}
     if c.lists:
         listed = _whole(run.each("lists", list_keys, list=run.files("list", c.lists)), len(c.lists))
