@@ -1,10 +1,14 @@
 """robots.txt and ai.txt, case by case: whose rules are ours, which path they cover, and lines that are no rules."""
 
+import contextlib
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.consent.robots import MAX_BYTES, Robots, ai_txt_finding, matches, robots_findings
+from pipeline.consent.xml import Malformed
 
 AGENTS = ("carnac", "CCBot", "GPTBot", "Google-Extended")
 URL = "https://host.example/art/blue.jpg?size=2"
@@ -135,6 +139,21 @@ def test_an_ai_txt_counts_once_it_names_an_agent(text: str, says: str | None) ->
 )  # fmt: skip
 def test_a_pattern_is_that_of_rfc_9309(pattern: str, found: bool) -> None:
     assert matches(pattern, URL) == found
+
+
+FIELDS = ["User-agent: *", "Disallow: /", "Crawl-delay: x", "Request-rate: 1/0", "Visit-time: 99-1", "Content-Usage: ="]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.one_of(st.sampled_from(FIELDS), st.text(max_size=30)), max_size=20).map("\n".join),
+    st.text(max_size=30),
+)
+def test_whatever_stands_in_a_file_it_is_read_or_malformed(text: str, path: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+    with contextlib.suppress(Malformed):
+        for found in robots_findings(Robots(data, AGENTS), f"https://host.example/{path}", HEEDED, ""):
+            assert found.says in ("refused", "allowed", "not_checked")
 
 
 def test_licences_are_of_the_whole_file_whatever_group_they_stand_in() -> None:

@@ -99,7 +99,7 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
             replies.append(once(origin + ROBOTS))
             texts.append(replies[-1][1].body)
         if settings.rsl.live:
-            named = {absolute(origin, url) for text in set(texts) for url in Robots(text, ()).licences} | hosts[origin]
+            named = hosts[origin] | {absolute(origin, url) for text in texts for url in _licences(text)}
             replies += [once(url) for url in sorted(named)[:MAX_LICENCES]]
         return replies
 
@@ -121,6 +121,13 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
         journal.close()
 
 
+def _licences(robots: bytes) -> list[str]:
+    try:
+        return Robots(robots, ()).licences
+    except Malformed:
+        return []
+
+
 @dataclass
 class _File:
     """Something a host answered, parsed when it is first needed; `spent` is the time its addresses took."""
@@ -139,7 +146,7 @@ class _Hosts:
     captures: dict[str, list[_Capture]]
     bodies: Path
     places: dict[str, tuple[Reply, int, int]] = field(default_factory=dict)
-    parsed: dict[tuple[str, int], _File] = field(default_factory=dict)
+    parsed: dict[tuple[str, _Capture | None], _File] = field(default_factory=dict)
 
     def load(self, rows: Iterator[dict[str, Any]]) -> None:
         with self.bodies.open("wb") as file:
@@ -150,7 +157,7 @@ class _Hosts:
 
     def file(self, url: str, capture: _Capture | None, parse: Any) -> _File | None:
         """A file that was asked for, or a capture of it; None if nobody asked for it."""
-        key = url, capture.offset if capture else -1
+        key = url, capture
         if key not in self.parsed:
             reply = capture.reply if capture else self._reply(url)
             if reply is None:
@@ -212,6 +219,8 @@ class _Hosts:
                 yield Finding(says, signal, where, file.reply.detail, when)
         elif file.reply.state == "unreadable":
             yield from (Finding("not_checked", signal, where, file.reply.detail, when) for signal in signals)
+        elif file.error:
+            yield from (Finding("not_checked", signal, where, file.error, when) for signal in signals)
         elif file.parsed is not None:
             for found in robots_findings(file.parsed, url, heeded, where):
                 yield Finding(found.says, found.signal, found.where, found.value, when)
@@ -250,7 +259,10 @@ def _timed(file: _File | None, signal: str, findings: Iterator[Finding]) -> Iter
         yield Finding("not_checked", signal, "the rules of the host", "take too long to read")
     else:
         started = process_time()
-        found = list(findings)
+        try:
+            found = list(findings)
+        except Exception as error:  # of a parser, on one address of billions
+            found = [Finding("not_checked", signal, "the rules of the host", type(error).__name__)]
         file.spent += process_time() - started
         yield from found
 

@@ -13,6 +13,7 @@ from protego import Protego
 
 from pipeline.consent.finding import Finding, Says
 from pipeline.consent.usage import content_signal, content_usage
+from pipeline.consent.xml import Malformed
 
 MAX_BYTES = 500 * 1024  # of a file that are read (RFC 9309, 2.5)
 MAX_LINES = 1_000  # of those that protego does not know
@@ -35,12 +36,15 @@ class _Line(NamedTuple):
 
 
 class Robots:
-    """The rules in a file; `agents` are those whose rules are ours, too."""
+    """The rules in a file; `agents` are those whose rules are ours, too. Raises Malformed where it cannot be read."""
 
     def __init__(self, data: bytes, agents: Sequence[str]) -> None:
         text = data[:MAX_BYTES].decode("utf-8", "replace").removeprefix("\ufeff")
         self.agents = ("*", *agents)
-        self.rules = Protego.parse(text)
+        try:
+            self.rules = Protego.parse(text)
+        except Exception as error:  # of a parser, on one file of millions
+            raise Malformed(type(error).__name__) from None
         self.lines: list[_Line] = []
         self.licences: list[str] = []
         self.names_an_agent = False
