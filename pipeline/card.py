@@ -47,7 +47,7 @@ documents = load_dataset("{folder}", "{form}", split="{split}")
 
 ## Consent
 
-Refusals that were heeded: {consent}. What was dropped for them stands in the table above, by signal.
+{consent}
 
 ## Licence
 
@@ -83,8 +83,7 @@ def write_card(
         form=form,
         split=next(iter(files[form])),
         funnel="\n".join(map(_line, (summary for summary in summaries if not summary.query))),
-        consent=", ".join([*config.consent.signals, *(f"the list {Path(path).name}" for path in config.consent.lists)])
-        or "none",
+        consent=_consent(config, summaries),
         licence=_licence(config.export.licence),
         configuration=yaml.safe_dump(_decisions(config), sort_keys=False, allow_unicode=True),
         **{key: total[key] for key in ("documents", "images", "words")},
@@ -125,6 +124,35 @@ def _line(summary: Summary) -> str:
         f"{level}s: " + ", ".join(f"{rule} {count:,}" for rule, count in rules) for level, rules in reasons(summary)
     ]
     return f"| {summary.stage} | {summary.rows_in:,} | {summary.rows_out:,} | {'; '.join(drops)} |"
+
+
+def _consent(config: "Config", summaries: list[Summary]) -> str:
+    """What was heeded; for each signal what was refused, and what could not be checked."""
+    lists = [f"the list {Path(path).name}" for path in config.consent.lists]
+    registry = ["the registry of opt-outs"] if config.consent.spawning else []
+    heeded = [*config.consent.signals, *registry, *lists]
+    if not heeded:
+        return "Nobody was asked: no signal was heeded and no list was read."
+    by_itself = [name for name in config.consent.signals if name != "noindex"]  # it counts as the tag that holds it
+    signals = [*by_itself, *(["spawning"] if registry else []), *(["opt_out_list"] if lists else [])]
+    rows = []
+    for signal in signals:
+        refused = [
+            sum(summary.drops.get(level, Counter())[signal] for summary in summaries) for level in ("document", "image")
+        ]
+        unchecked = sum(summary.not_checked[signal] for summary in summaries)
+        rows.append(f"| {signal} | {refused[0]:,} | {refused[1]:,} | {unchecked:,} |")
+    strict = "was taken for a refusal" if config.consent.strict else "was not taken for a refusal"
+    return "\n".join(
+        [
+            f"Refusals that were heeded: {', '.join(heeded)}. The first that refuses is the one that is counted; what could "
+            f"not be checked {strict}.",
+            "",
+            "| signal | pages refused | images refused | addresses not checked |",
+            "|---|--:|--:|--:|",
+            *rows,
+        ]
+    )
 
 
 def _forms(forms: list[str]) -> str:

@@ -28,8 +28,8 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.config import Download
-from pipeline.consent import refusal
+from pipeline.config import Download, SignalName
+from pipeline.consent.headers import refusal
 from pipeline.errors import UserError
 from pipeline.fetch import Failure, Fetcher, Reason, requestable
 from pipeline.pixels import sniff
@@ -46,9 +46,8 @@ _DISK_FULL = os.EX_IOERR
 class DownloadSettings(Download):
     """How images are asked for, and which refusals in an image's own response headers are heeded."""
 
-    signals: list[Literal["x_robots_tag", "meta_robots", "tdm_reservation"]] = Field(
-        default=["x_robots_tag", "tdm_reservation"]
-    )
+    signals: list[SignalName] = Field(default=["x_robots_tag", "tdm_reservation"])
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ class _Opener:
             max_bytes=settings.max_bytes,
             allowed_networks=settings.allowed_networks,
         )
-        self.inspect = partial(_inspect, heeded=settings.signals)
+        self.inspect = partial(_inspect, heeded=settings.signals, strict=settings.strict)
         self.settled: dict[str, Failure] = {}
         self.tries: collections.Counter[str] = collections.Counter()
 
@@ -224,9 +223,9 @@ class _Opener:
         return urllib.response.addinfourl(io.BytesIO(answer.data), answer.headers, answer.url, answer.status)
 
 
-def _inspect(headers: Message, start: bytes, heeded: Sequence[str]) -> None:
+def _inspect(headers: Message, start: bytes, heeded: Sequence[str], strict: bool) -> None:
     """Stops at an answer that may not be used, or is no image, whatever its Content-Type says."""
-    if no := refusal(header_signals((name, str(value)) for name, value in headers.items()), heeded):
+    if no := refusal(header_signals((name, str(value)) for name, value in headers.items()), heeded, strict):
         raise Failure("opted_out", f"{no[0]}: {no[1].value}")
     if sniff(start) is None:
         raise Failure("not_an_image", f"begins with {start[:16]!r}")

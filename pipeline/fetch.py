@@ -110,7 +110,21 @@ class Fetcher:
         Raises `Failure`, and nothing else.
         """
         try:
-            request = urllib.request.Request(url, headers={"User-Agent": self.user_agent})
+            request = urllib.request.Request(url)
+        except ValueError as error:
+            raise _failure(error) from error
+        return self.send(request, seconds=seconds, inspect=inspect)
+
+    def send(
+        self,
+        request: urllib.request.Request,
+        *,
+        seconds: float,
+        inspect: Callable[[Message, bytes], None] | None = None,
+    ) -> Answer:
+        """The same for a request that was made elsewhere, a POST perhaps."""
+        try:
+            request.add_header("User-Agent", self.user_agent)
             request.deadline = time.monotonic() + seconds  # type: ignore[attr-defined]
             with self.opener.open(request, timeout=seconds) as response:
                 return Answer(response.status, response.url, response.headers, self._body(response, inspect))

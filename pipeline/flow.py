@@ -1,7 +1,7 @@
 """The whole pipeline, top to bottom: one line a stage, with what it reads; all else is how."""
 
 from pipeline import export
-from pipeline.consent import ask_consent
+from pipeline.consent.stage import ask_consent, asked
 from pipeline.decontaminate import read_benchmarks, without_benchmark_images, without_benchmark_text
 from pipeline.documents import read_documents
 from pipeline.duplicates import near_duplicates
@@ -65,7 +65,7 @@ def flow(run: Run) -> Stage:
         unique = without_benchmark_text(run, benchmarks, sets, unique)
 
     # Whoever said no to training is taken at their word before any image of theirs is touched.
-    allowed = run.each("consent", ask_consent, c.consent, documents=unique)
+    allowed = run.each("consent", ask_consent, c.consent, documents=unique, **asked(run, unique))
 
     # Images of what is left: from the nearest record of the crawl, or the web; seen and scored once, then judged.
     records = run.of_earlier("documents").beside(pages).table("records")

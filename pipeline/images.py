@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from filters.verdict import Verdict
 from pipeline.canonical import canonical_url
-from pipeline.consent import refusal
+from pipeline.consent.embedded import image_findings
+from pipeline.consent.finding import Finding, decisive, write_evidence
+from pipeline.consent.headers import refusal
 from pipeline.document import Document, Image, Node
 from pipeline.models.clip import Aesthetic, Clip, neighbours
 from pipeline.models.nsfw import Nsfw
@@ -52,6 +54,11 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                 continue
             answer = _first(source.get(document, node.position, node.image) for source in sources)
             if isinstance(answer, bytes):
+                findings = list(image_findings(answer, consent.signals))
+                write_evidence(work, document, node.image.url, findings, node.position)
+                if no := decisive(findings, consent.strict):
+                    work.drop(document, "image", *no.drop, node.image.url, node.position)
+                    continue
                 seen = decode(answer, readers=scorers.readers)
                 if isinstance(seen, Facts):
                     facts[node.position] = seen
@@ -61,6 +68,10 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                     pixels.write(row | {"path": node.image.url, "bytes": answer}, len(answer))
                     continue
                 answer = "image_broken", Verdict(False, seen.reason, "decodes")
+            rule, verdict = answer
+            if rule in consent.signals:
+                said = Finding("not_checked" if verdict.bound == "checked" else "refused", rule, "", str(verdict.value))
+                write_evidence(work, document, node.image.url, [said], node.position)
             work.drop(document, "image", *answer, node.image.url, node.position)
         document.nodes = kept
         scorers.score(document, facts)
@@ -139,7 +150,7 @@ class _Crawl:
     """The crawl's own image records: for each image of this shard, the one nearest in time that the query found."""
 
     def __init__(self, work: Work, consent: "Consent") -> None:
-        self.heeded = consent.signals
+        self.consent = consent
         self.places: dict[tuple[int, int], dict[str, Any]] = {
             (row["row"], row["position"]): row for row in work.verdicts("records")
         }
@@ -151,7 +162,7 @@ class _Crawl:
         record = read_at(place["warc"], place["record_offset"], place["record_length"])
         if canonical_url(record.url) != canonical_url(image.url):  # two addresses with one key
             return MISSING
-        if no := refusal(header_signals(record.headers), self.heeded):
+        if no := refusal(header_signals(record.headers), self.consent.signals, self.consent.strict):
             return no
         if record.truncated:
             return "image_broken", Verdict(False, "truncated in the crawl", "decodes")
@@ -170,7 +181,7 @@ class _Web:
             for node in row["nodes"]
             if node["image"] is not None and (row["row"], node["position"]) not in elsewhere
         ]
-        settings = DownloadSettings(**images.download.model_dump(), signals=consent.signals)
+        settings = DownloadSettings(**images.download.model_dump(), signals=consent.signals, strict=consent.strict)
         folder = work.scratch
         self.answers: dict[str, Path | Answer] = {}
         for number, attempt in enumerate(download(wanted, settings, folder)):

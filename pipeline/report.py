@@ -36,8 +36,9 @@ class Summary:
     seconds: float = 0.0
     bytes: int = 0
     drops: dict[str, Counter[str]] = field(default_factory=dict)
+    not_checked: Counter[str] = field(default_factory=Counter)  # consent: by signal, what nobody could be asked about
     errors: list[str] = field(default_factory=list)
-    query: bool = False
+    query: bool = False  # or another question beside the road that documents take: of lists, of hosts
 
     def add(self, receipt: Receipt) -> None:
         self.shards += 1
@@ -51,6 +52,7 @@ class Summary:
         self.rows_out += receipt.rows_out
         for level, rules in receipt.drops.items():
             self.drops.setdefault(level, Counter()).update(rules)
+        self.not_checked.update(receipt.notes.get("not_checked", {}))
 
 
 def _stages(folder: Path) -> list[str]:
@@ -74,7 +76,9 @@ def funnel(folder: Path) -> list[Summary]:
 
 def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
     return [
-        vars(summary) | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
+        vars(summary)
+        | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
+        | {"not_checked": dict(sorted(summary.not_checked.items()))}
         for summary in summaries
     ]
 
@@ -122,6 +126,9 @@ def _drops(summary: Summary) -> Iterator[Text]:
     for level, rules in reasons(summary):
         told = ", ".join(f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}" for rule, count in rules)
         yield Text.assemble((f"{level}s ", "bold"), told)
+    if summary.not_checked:
+        counts = ", ".join(f"{signal} {count:,}" for signal, count in sorted(summary.not_checked.items()))
+        yield Text.assemble(("not checked ", "bold"), counts)
     if summary.failed:
         yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
 
@@ -174,6 +181,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
     dropped = {
         stage: select(ledgers[stage], "*", "url = ? ORDER BY shard, row, position, paragraph", url) for stage in ledgers
     }
+    evidence = {stage: files for stage, files in tables(folder, "consent").items() if stage in ("consent", "images")}
     columns = "shard, row, warc_filename, warc_record_offset, CAST(crawl_date AS VARCHAR) AS crawl_date"
     captures = select(stages.get("documents", []), columns, "url = ? ORDER BY crawl_date", url)
     early = [row for row in dropped.get("documents", []) if row["level"] == "document"]
@@ -189,6 +197,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
             f"  captured {capture['crawl_date']}, record at byte {capture['warc_record_offset']} of {capture['warc_filename']}"
         )
         for stage, lines in dropped.items():
+            yield from _not_checked(evidence.get(stage, []), stage, *key)
             for row in (line for line in lines if (line["shard"], line["row"]) == key):
                 yield from _tell(folder, stage, row)
                 if row["level"] == "document":
@@ -238,6 +247,14 @@ def _alike(folder: Path, one: tuple[int, int], other: tuple[int, int]) -> str:
         return ""
     ours, theirs = (np.frombuffer(rows[0]["signature"], "<u2") for rows in found)
     return f", similarity {float(similarity(ours, theirs)):.2f}"
+
+
+def _not_checked(files: list[str], stage: str, shard: int, row: int) -> Iterator[str]:
+    """What could not be asked about the page and its images, one line a signal and reason."""
+    seen = select(files, "*", "shard = ? AND row = ? AND says = 'not_checked' ORDER BY position, signal", shard, row)
+    counted = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
+    for told, count in counted.items():
+        yield f"  {stage:<11} not checked by {told}" + (f" ({count} addresses)" if count > 1 else "")
 
 
 def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:

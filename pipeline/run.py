@@ -151,12 +151,20 @@ class Run:
         paths = list_warcs(self.config.input.paths)
         for path in paths:
             warc.check(path)
+        if captures := self.config.consent.robots.captures:  # read much later, but a mistake is told before any work
+            list_warcs(captures, "consent.robots.captures")
         self.shards = range(self.shards.start, self.shards.start + len(paths))
         self._remember()
-        named = dict(zip(self.shards, paths, strict=True))
-        return Stage(
-            "warc", {shard: (path,) for shard, path in named.items()}, {s: identity(path) for s, path in named.items()}
-        )
+        return self.files("warc", paths, self.shards.start)
+
+    def files(self, name: str, paths: Sequence[str], start: int = 0) -> Stage:
+        """Files of the user as a stage whose shards they are, numbered from `start`."""
+        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths, start)}
+        return Stage(name, shards, {shard: identity(path) for shard, path in enumerate(paths, start)})
+
+    def numbered(self, name: str, count: int) -> Stage:
+        """Shards that are nothing but numbers, for work that is cut otherwise than by file."""
+        return Stage(name, dict.fromkeys(range(count), ()), dict.fromkeys(range(count), ""))
 
     def of_earlier(self, name: str) -> Stage:
         """What a stage left in the earlier runs that this one is made against."""
@@ -190,7 +198,7 @@ class Run:
         self,
         name: str,
         task: Callable[[Work, Any], None],
-        settings: BaseModel | tuple[BaseModel, ...],
+        settings: BaseModel | tuple[BaseModel, ...] = (),
         **inputs: Stage | Answer | None,
     ) -> Stage:
         """Runs `task` on every shard that all its input stages have."""

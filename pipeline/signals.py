@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from pipeline.document import Signal
 
-HEADERS = {"x-robots-tag", "tdm-reservation", "tdm-policy", "content-usage"}
+HEADERS = {"x-robots-tag", "tdm-reservation", "tdm-policy", "content-usage", "link"}
 METAS = {"robots", "tdm-reservation", "tdm-policy"}
 MAX_SIGNALS = 32  # of a page; what a page says of itself has no bound of its own
-MAX_VALUE = 512  # characters
+MAX_VALUE = 4_096  # characters
 
 
 def header_signals(headers: Iterable[tuple[str, str]]) -> list[Signal]:
@@ -23,6 +23,8 @@ def _signals(where: str, pairs: Iterable[tuple[str, str]], names: set[str]) -> l
     seen = []
     for name, value in pairs:
         lower = name.strip().lower()
+        if lower == "link" and "rsl+xml" not in value.lower():  # of links only those to a licence
+            continue
         if lower in names or (where == "meta" and lower.endswith("bot")):
             seen.append(Signal(where, lower, value.strip()[:MAX_VALUE]))
     return seen[:MAX_SIGNALS]

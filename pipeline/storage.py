@@ -21,8 +21,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BATCH = 512  # rows that wait before they are written
 
 
-def list_warcs(paths: Sequence[str]) -> list[str]:
-    """The WARC files that paths, folders and globs name, sorted, each once.
+def list_warcs(paths: Sequence[str], key: str = "input.paths") -> list[str]:
+    """The WARC files that paths, folders and globs under `key` of the configuration name, sorted, each once.
 
     Raises:
         UserError: a path that does not exist, a folder or glob without a WARC file.
@@ -36,9 +36,9 @@ def list_warcs(paths: Sequence[str]) -> list[str]:
         elif Path(path).is_file():
             files = [path]
         else:
-            raise UserError(f"input.paths: {path}: no such file or folder")
+            raise UserError(f"{key}: {path}: no such file or folder")
         if not files:
-            raise UserError(f"input.paths: {path}: holds no file named {', '.join('*' + s for s in WARC_SUFFIXES)}")
+            raise UserError(f"{key}: {path}: holds no file named {', '.join('*' + s for s in WARC_SUFFIXES)}")
         found.update(files)
     return sorted(found)
 

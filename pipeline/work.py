@@ -76,7 +76,7 @@ class Receipt:
     seconds: float = 0.0
     bytes: int = 0
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)  # table → rows, bytes, sha256
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)  # `beside`: its rows are no documents
     error: str | None = None
     trace: list[str] = field(default_factory=list)
 
@@ -142,7 +142,12 @@ class Work:
 
     def verdicts(self, name: str) -> list[dict[str, Any]]:
         """What a query said of this shard; nothing if it was not asked."""
-        return [row for file in self.partition(name) for row in read_rows(file)]
+        return list(self.rows_of(name))
+
+    def rows_of(self, name: str) -> Iterator[dict[str, Any]]:
+        """The same, a few rows at a time in memory."""
+        for file in self.partition(name):
+            yield from read_rows(file)
 
     def partition(self, name: str) -> list[Path]:
         """The files that a query wrote for this shard; none if it was not asked."""
@@ -151,6 +156,11 @@ class Work:
             for folder in self.inputs.get(name, ())
             for file in sorted(Path(folder).glob(f"shard={self.shard}/*.parquet"))
         ]
+
+    @property
+    def journal(self) -> Path:
+        """A file beside the tables of this shard that outlives the job, and a job that was killed."""
+        return self._job.prefix.with_suffix(".journal")
 
     @property
     def scratch(self) -> Path:

@@ -14,6 +14,7 @@ from pipeline.images import get_images
 from pipeline.warc import Record, read
 from tests.crawls import picture, write_warc
 from tests.documents import document, image, pieces, run_stage, write_verdicts
+from tests.test_consent_embedded import SIGNED, packet, with_xmp
 
 GOOD, SMALL = picture(1), picture(2, (80, 80))
 
@@ -48,6 +49,26 @@ def test_an_image_is_read_from_its_record_and_its_facts_are_written_down(tmp_pat
         ("image_missing", "not in the crawl"),
     }
     assert [(row["position"], row["bytes"]) for row in done.rows("pixels")] == [(1, GOOD), (2, SMALL)]
+
+
+def test_an_image_that_refuses_in_its_own_bytes_goes_with_the_evidence(tmp_path: Path) -> None:
+    names = {"mined": with_xmp("png", packet("DMI-PROHIBITED")), "signed": (SIGNED / "notAllowed.png").read_bytes()}
+    names |= {"damaged": with_xmp("png", b"<x"), "open": with_xmp("png", packet("DMI-ALLOWED"))}
+    urls = {name: f"http://host.example/{name}.png" for name in names}
+    found = records(tmp_path, *((urls[name], body) for name, body in names.items()))
+    verdicts = [at(found[url], 0, position) for position, url in enumerate(urls.values(), 1)]
+    asked = write_verdicts(tmp_path / "records", 0, verdicts)
+    page = document("Some text.", *(image(url) for url in urls.values()))
+    for strict, kept in ((False, ["damaged", "open"]), (True, ["open"])):
+        settings = Images(), Consent(signals=["c2pa", "iptc"], strict=strict)
+        done = run_stage(get_images, settings, [page], tmp_path / str(strict), records=asked)
+        assert pieces(done.kept[0]) == ["Some text.", *(urls[name] for name in kept)]
+        assert [row["rule"] for row in done.ledger] == ["iptc", "c2pa", *(["iptc"] if strict else [])]
+        evidence = [(row["position"], row["says"], row["signal"]) for row in done.rows("consent")]
+        assert evidence == [(1, "refused", "iptc"), (2, "refused", "c2pa"), (3, "not_checked", "iptc")]
+        assert done.receipt.notes["not_checked"] == {"iptc": 1}
+    done = run_stage(get_images, (Images(), Consent()), [page], tmp_path / "none", records=asked)
+    assert len(done.kept[0].images) == 4
 
 
 def test_an_image_that_is_gone_leaves_its_page_with_a_reason(tmp_path: Path) -> None:

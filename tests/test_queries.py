@@ -257,6 +257,47 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         {},
         [(0, 0), (2, 0)],
     ),
+    "an address is on a list by itself or by its host, and the first of its names is told": (
+        "listed",
+        {
+            "keys": rows(
+                "shard row position name name_key",
+                *((0, 0, -1, 0, 5), (0, 0, -1, 1, 6), (0, 0, -1, 2, 7), (0, 0, 2, 0, 8), (1, 4, 1, 1, 6)),
+            ),
+            "listed": rows("name_key", (6,), (7,), (6,), (9,)),
+        },
+        {},
+        [(0, 0, -1, 1), (1, 4, 1, 1)],
+    ),
+    "addresses of one host fall to one of the workers": (
+        "by_host",
+        {
+            "addresses": rows(
+                "shard row position url origin origin_key bucket crawl_date licences",
+                (0, 0, -1, 11, 1, 1, 5, 9, 0), (3, 1, 2, 12, 1, 1, 5, 9, 0), (0, 0, 4, 13, 2, 2, 6, 9, 0),
+            )
+        },
+        {"buckets": 4},
+        [(1, 0, 0, -1, 11, 1, 9, 0), (1, 3, 1, 2, 12, 1, 9, 0), (2, 0, 0, 4, 13, 2, 9, 0)],
+    ),
+    "captures of those hosts that are asked for, once, with their addresses": (
+        "wanted_captures",
+        {
+            "addresses": rows("shard row origin_key bucket", (0, 0, 1, 5), (0, 1, 1, 5), (1, 0, 2, 6)),
+            "captures": rows(
+                "origin_key origin date state detail warc record_offset record_length",
+                (1, 1, 10, 0, 0, "a", 7, 8), (1, 1, 20, 0, 0, "a", 9, 8), (3, 3, 10, 0, 0, "a", 1, 8),
+            ),
+        },
+        {"buckets": 4},
+        [(1, 1, 10, 0, 0, "a", 7, 8), (1, 1, 20, 0, 0, "a", 9, 8)],
+    ),
+    "what was said goes back to the shard it is about": (
+        "findings",
+        {"findings": rows("shard row position signal", (1, 0, 0, 5), (0, 2, -1, 5))},
+        {},
+        [(1, 0, 0, 5), (0, 2, -1, 5)],
+    ),
     "nobody is nobody": ("nobody", {"pages": rows(KEYED, (0, 0, 7, 100))}, {}, []),
 }  # fmt: skip
 

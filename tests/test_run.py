@@ -35,7 +35,7 @@ def configuration(tmp_path: Path) -> Path:
 def write_configuration(folder: Path, **changes: object) -> Path:
     raw = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
     raw |= {"name": "test", "output": str(folder / "out"), "input": {"paths": [str(folder / "crawl")]}, **changes}
-    raw["consent"]["lists"] = []
+    raw["consent"] = {"signals": ["x_robots_tag", "meta_robots", "tdm_reservation"]}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     return path

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from warcio.archiveiterator import ArchiveIterator
 
 from pipeline.errors import UserError
-from pipeline.sample import Written, write
+from pipeline.sample import ROBOTS, Written, write
 from pipeline.sample.definitions import DATES, expand, read_hosts, read_pages, read_pictures
 from pipeline.sample.fates import STAGES
 from pipeline.sample.markup import page_html
@@ -48,6 +48,7 @@ IMAGE_RULES = {
     "rendered_size",
     "opt_out_list",
     "x_robots_tag",
+    "iptc",
 }
 
 
@@ -121,7 +122,7 @@ def test_another_process_writes_the_same_bytes(written: Written, folder: Path, t
     root = Path(__file__).resolve().parent.parent
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=root, env=environment)
     assert _digests(tmp_path) == _digests(folder)
-    assert len(_digests(folder)) == len(written.warcs) + 2
+    assert len(_digests(folder)) == len(written.warcs) + 3
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -289,6 +290,15 @@ def test_the_list_of_opt_outs_names_a_page_an_image_and_a_host(written: Written,
     assert hosts[0] in read_hosts()
     assert any(line.endswith(".jpg") for line in lines)
     assert any(line in {page.url for page in read_pages()} for line in lines)
+
+
+def test_every_host_was_asked_for_its_robots_txt_before_the_crawl(written: Written, folder: Path) -> None:
+    captures = [record for record in _read(folder / ROBOTS) if record.type == "response"]
+    before = {str(record.url).removesuffix("/robots.txt") for record in captures if record.date < "2026-03-10T09"}
+    hosts = {"/".join(picture.address.split("/")[:3]) for picture in read_pictures()}
+    hosts |= {f"{page.scheme}://{page.host}" for page in read_pages()}
+    assert before == hosts
+    assert {record.status for record in captures} == {"200", "404"}
 
 
 def test_kept_pages_are_prose_of_a_readable_length() -> None:

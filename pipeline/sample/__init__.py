@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.sample.crawl import fetch_all, warc_bytes
-from pipeline.sample.definitions import read_hosts, read_pages, read_pictures
+from pipeline.sample.crawl import fetch_all, robots_fetches, warc_bytes
+from pipeline.sample.definitions import read_hosts, read_pages, read_pictures, read_robots
 from pipeline.sample.fates import fates, opt_outs
 from pipeline.storage import aside
+
+ROBOTS = "robotstxt/carnac-sample-robots.warc.gz"  # below the sample folder, beside those of the pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Written:
 
 
 def write(folder: Path) -> Written:
-    """Writes folder/2026-03/*.warc.gz, folder/2026-09/*.warc.gz, folder/opt-out.txt and folder/fates.jsonl.
+    """Writes folder/2026-03/*.warc.gz, folder/2026-09/*.warc.gz, folder/robotstxt/*.warc.gz, folder/opt-out.txt and
+    folder/fates.jsonl.
 
     A row of fates.jsonl is a capture of a page: `url`, `crawl_date`, `fate` ("kept", or the rule that drops it),
     `stage` (null for a kept page), `made_for`, and, where the page is made for that, `images` {address: "kept" or
@@ -43,6 +46,7 @@ def write(folder: Path) -> Written:
         files, digests = fetch_all(hosts, pages, pictures)
         rows = fates(hosts, pages, digests)
         contents = {name: warc_bytes(name, fetches) for name, fetches in files.items()}
+        contents[ROBOTS] = warc_bytes(ROBOTS, robots_fetches(read_robots()))
         contents["opt-out.txt"] = "".join(f"{line}\n" for line in opt_outs(pages)).encode()
         contents["fates.jsonl"] = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
         for name, content in contents.items():

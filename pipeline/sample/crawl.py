@@ -12,7 +12,7 @@ from PIL import Image
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from pipeline.sample.definitions import DATES, Host, Page, Picture
+from pipeline.sample.definitions import DATES, Host, Page, Picture, Robots
 from pipeline.sample.markup import page_html
 from pipeline.sample.pictures import draw, encode
 
@@ -86,6 +86,20 @@ def fetch_all(
                         fetches.append(fetch)
                         digests[date][picture.address] = hashlib.sha256(fetch.body).hexdigest()
     return files, digests
+
+
+def robots_fetches(robots: list[Robots]) -> list[Fetch]:
+    """The captures of robots.txt, which Common Crawl keeps in WARC files of their own."""
+    fetches = []
+    for capture in sorted(robots, key=lambda capture: (capture.date, capture.url)):
+        body = capture.body.encode()
+        headers = [
+            ("Date", _http_date(capture.date)),
+            ("Content-Type", "text/plain"),
+            ("Content-Length", str(len(body))),
+        ]
+        fetches.append(Fetch(capture.url, capture.date, capture.status, headers, body))
+    return fetches
 
 
 def warc_bytes(name: str, fetches: list[Fetch]) -> bytes:
@@ -176,8 +190,16 @@ def _picture_bytes(picture: Picture, ending: str, date: str) -> bytes:
         image.convert("P", palette=Image.Palette.ADAPTIVE).save(out, "GIF")
         return out.getvalue()
     body = encode(image, "jpeg" if ending == "jpg" else ending)
+    if picture.mining:  # the first segment of a JPEG (XMP specification part 3, 1.1.3)
+        packet = b"http://ns.adobe.com/xap/1.0/\0" + _XMP.format(mining=picture.mining).encode()
+        body = body[:2] + b"\xff\xe1" + (len(packet) + 2).to_bytes(2, "big") + packet + body[2:]
     return body[: len(body) // 3] if picture.cut else body
 
+
+_XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description
+ rdf:about="" xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" plus:DataMining="http://ns.useplus.org/ldf/vocab/{mining}"/>
+</rdf:RDF></x:xmpmeta><?xpacket end="r"?>"""
 
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240"><title>{title}</title>
 <rect width="320" height="240" fill="#f4efe4"/>

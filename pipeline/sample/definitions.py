@@ -16,7 +16,7 @@ prose/<host>.md holds pages, each of this form; all keys but the fates and `made
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,32 @@ class Picture:
     cut: bool = False
     svg: str = ""
     half_of: str = ""
+    mining: str = ""  # plus:DataMining in its XMP
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Robots:
+    """What a host answered when it was asked for its robots.txt: a file, or a status without one."""
+
+    url: str
+    date: datetime
+    status: str
+    body: str
+
+
+def read_robots() -> list[Robots]:
+    """All captures of robots.txt, host by host; a host is asked half an hour before the crawl begins."""
+    values = yaml.safe_load((PROSE / "robots.yaml").read_text("utf-8"))
+    return [
+        Robots(
+            url,
+            datetime.combine(date, time(8, 30), UTC),
+            *((f"{said} Not Found", "") if type(said) is int else ("200 OK", said)),
+        )
+        for url, captures in values.items()
+        for date, said in captures.items()
+    ]
 
 
 def read_hosts() -> dict[str, Host]:

@@ -26,6 +26,8 @@ STAGES = {
     "x_robots_tag": "consent",
     "meta_robots": "consent",
     "tdm_reservation": "consent",
+    "content_usage": "consent",
+    "robots_txt": "consent",
     "opt_out_list": "consent",
     "text_and_image": "image_rules",
 }  # the stage at which each rule drops a page; flagged words never do, since no paragraph has more than a page may

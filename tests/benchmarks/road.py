@@ -20,7 +20,7 @@ SECONDS_OF_NOTHING = 3
 
 def main(material: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        changes = ["name=road", f"output={folder}/run", f"input.paths=[{material / 'pages'}]", "consent.lists=[]"]
+        changes = ["name=road", f"output={folder}/run", f"input.paths=[{material / 'pages'}]", "consent={}"]
         command = [sys.executable, "-m", "pipeline", "run", str(ROOT / "configs" / "quickstart.yaml")]
         command += [part for change in [*changes, "engine.workers=2"] for part in ("--set", change)]
         seconds = []

@@ -1,0 +1,107 @@
+"""An address in; what came of asking it, once and guarded, out. The one place from which consent reaches the network."""
+
+import json
+import time
+import urllib.request
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.fetch import Failure, Fetcher
+from pipeline.payload import decoded
+
+if TYPE_CHECKING:
+    from pipeline.config import Requests
+
+MAX_BYTES = 4 * 10**6  # of an answer
+MAX_KEPT = 512 * 1024  # of a file; each of its readers stops, or gives up, before
+
+# RFC 9309, 2.3.1: a 4xx says that there is no such file; a server that fails, or none, is no answer.
+State = Literal["found", "absent", "unreachable", "unreadable"]
+_ABSENT = {"gone", "forbidden", "client_error"}
+_UNREACHABLE = {"too_many_requests", "server_error", "timed_out", "network_error", "no_such_host"}
+
+
+@cache
+def _fetcher(user_agent: str, allowed_networks: tuple[str, ...]) -> Fetcher:
+    return Fetcher(user_agent=user_agent, max_bytes=MAX_BYTES, allowed_networks=allowed_networks)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`seen` is the second since 1970 at which it was asked, `detail` for a reader ("HTTP 503")."""
+
+    state: State
+    detail: str
+    seen: int
+    body: bytes = b""
+
+
+def ask(url: str, settings: "Requests", post: bytes | None = None, key: str = "") -> Reply:
+    """A GET, or a POST of plain text with an API key that no redirect carries elsewhere. Never raises."""
+    fetcher = Fetcher(user_agent=settings.user_agent, max_bytes=MAX_BYTES, allowed_networks=settings.allowed_networks)
+    now = int(time.time())
+    try:
+        if post is None:
+            answer = fetcher.get(url, seconds=settings.seconds)
+        else:
+            request = urllib.request.Request(url, data=post, headers={"Content-Type": "text/plain"})
+            request.add_unredirected_header("Authorization", f"API {key}")
+            answer = fetcher.send(request, seconds=settings.seconds)
+    except Failure as failure:
+        state: State = (
+            "absent" if failure.reason in _ABSENT else "unreachable" if failure.reason in _UNREACHABLE else "unreadable"
+        )
+        return Reply(state, f"{failure.reason}, {failure.detail}", now)
+    body = answer.data
+    if coding := str(answer.headers.get("Content-Encoding", "")).strip().lower():  # nobody asked for one
+        body, cut = decoded(body, coding, MAX_BYTES)
+        if cut:
+            return Reply("unreadable", f"Content-Encoding: {coding[:40]}", now)
+    return Reply("found", f"HTTP {answer.status}", now, body[: MAX_KEPT if post is None else MAX_BYTES])
+
+
+class Journal:
+    """What was asked, appended to a file at once, so that a run that was killed asks nobody twice. It stays beside the
+    tables of its shard: whoever does the shard again finds in it what was answered before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = Lock()
+        self.replies: dict[str, tuple[int, int]] = {}  # where the line of each request stands
+        end = 0
+        if path.exists():
+            with path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):  # a kill cut it short
+                        break
+                    self.replies[json.loads(line)["asked"]] = (end, len(line))
+                    end += len(line)
+        self.file = path.open("ab")
+        self.file.truncate(end)
+
+    def find(self, asked: str) -> Reply | None:
+        place = self.replies.get(asked)
+        if place is None:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(place[0])
+            fields = json.loads(file.read(place[1]))
+        del fields["asked"]
+        return Reply(**fields | {"body": fields["body"].encode("latin-1")})
+
+    def add(self, asked: str, reply: Reply) -> None:
+        """Failures of a moment are not remembered."""
+        if reply.state in ("unreachable", "unreadable"):
+            return
+        line = json.dumps({"asked": asked} | asdict(reply) | {"body": reply.body.decode("latin-1")}).encode() + b"\n"
+        with self.lock:
+            self.file.seek(0, 2)
+            self.replies[asked] = (self.file.tell(), len(line))
+            self.file.write(line)
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
