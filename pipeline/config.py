@@ -493,6 +493,12 @@ class Config(Section):
     export: Export = Export()
 
     @model_validator(mode="after")
+    def _within_one_run(self) -> Self:
+        if self.input.against and self.duplicates.near_image:
+            raise ValueError("duplicates.near_image compares the images of one run: leave it out beside input.against")
+        return self
+
+    @model_validator(mode="after")
     def _scores_are_made(self) -> Self:
         for rule in (*self.score_rules.document, *self.image_rules.document, *self.image_rules.image):
             made: Any = self

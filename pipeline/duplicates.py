@@ -37,6 +37,15 @@ def near_duplicates(run: "Run", keys: "Stage", older: "Table", settings: "NearDu
     return run.sql(f"{name}/verdicts", query=name, components=joined.table(), pages=keys.table("pages"))
 
 
+def latest_image_set(run: "Run", documents: "Stage", gone: "Table", nobody: "Table") -> "Answer":
+    """Of the documents with the same set of images the latest stays; those of earlier runs that are `gone`, or went for
+    this reason before, take no part."""
+    sets = run.of_earlier("image_rules").beside(documents).table("sets")
+    lost = run.earlier_verdicts("latest_image_set", nobody)
+    away = run.sql("gone_before", query="gone", older=gone, twins=lost)
+    return run.sql("latest_image_set", query="latest", keyed=sets, gone=away.table())
+
+
 def components(run: "Run", name: str, edges: "Answer") -> "Answer":
     """Connected components of the edges (child, parent): each member of one as the child of its least. Two queries,
     repeated until nothing changes, below the folder `name`."""

@@ -4,7 +4,7 @@ from pipeline import export
 from pipeline.consent.stage import ask_consent, asked
 from pipeline.decontaminate import read_benchmarks, without_benchmark_images, without_benchmark_text
 from pipeline.documents import read_documents
-from pipeline.duplicates import near_duplicates
+from pipeline.duplicates import latest_image_set, near_duplicates
 from pipeline.earlier import compare
 from pipeline.final import finish
 from pipeline.image_duplicates import near_images
@@ -59,10 +59,9 @@ def flow(run: Run) -> Stage:
     unique = run.each("unique", apply_verdicts, c.duplicates.unseen, documents=good, **verdicts)
 
     # What evaluation sets hold is not trained on. Texts are compared now, images once they were seen.
-    sets = c.decontaminate
-    benchmarks = read_benchmarks(run, sets) if sets else None
-    if benchmarks and any(benchmark.text for benchmark in sets):
-        unique = without_benchmark_text(run, benchmarks, sets, unique)
+    benchmarks = read_benchmarks(run, c.decontaminate) if c.decontaminate else None
+    if benchmarks and any(benchmark.text for benchmark in c.decontaminate):
+        unique = without_benchmark_text(run, benchmarks, c.decontaminate, unique)
 
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, documents=unique, **asked(run, unique))
@@ -72,16 +71,11 @@ def flow(run: Run) -> Stage:
     nearest = run.sql("nearest_record", wanted=allowed.table("wanted"), records=records)
     seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=nearest)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
-    if benchmarks and any(benchmark.image for benchmark in sets):
-        fit = without_benchmark_images(run, benchmarks, sets, fit)
+    if benchmarks and any(benchmark.image for benchmark in c.decontaminate):
+        fit = without_benchmark_images(run, benchmarks, c.decontaminate, fit)
     if c.duplicates.near_image:
         fit = near_images(run, fit, c.duplicates)
-    same_images = None
-    if c.duplicates.latest_image_set:
-        sets = run.of_earlier("image_rules").beside(fit).table("sets")
-        lost = run.earlier_verdicts("latest_image_set", nobody.table())
-        gone = run.sql("gone_before", query="gone", older=gone.table(), twins=lost)
-        same_images = run.sql("latest_image_set", query="latest", keyed=sets, gone=gone.table())
+    same_images = latest_image_set(run, fit, gone.table(), nobody.table()) if c.duplicates.latest_image_set else None
     if run.earlier:
         then = {"earlier": run.of_earlier("image_rules"), "judges": run.judges()}
         run.retracted.append(run.each("earlier/sets", compare, c.duplicates, **then, latest_image_set=same_images))

@@ -17,7 +17,7 @@ from pipeline.consent.lists import list_keys
 from pipeline.consent.spawning import ask_registry
 from pipeline.document import Document, Node
 from pipeline.errors import UserError
-from pipeline.keys import IMAGES, image_key_rows
+from pipeline.keys import WANTED, wanted_rows
 from pipeline.storage import list_warcs
 from pipeline.work import Work
 
@@ -81,7 +81,7 @@ def _whole(stage: "Stage", shards: int) -> "Stage":
 
 def ask_consent(work: Work, settings: "Consent") -> None:
     """A page's own refusal drops the page; a refused image drops the image."""
-    wanted = work.table("wanted", IMAGES)
+    wanted = work.table("wanted", WANTED)
     told = _Told(work)
     # Of a licence that a header names more is known here where it was read.
     heeded = [name for name in settings.signals if not (name == "rsl" and settings.rsl.live)]
@@ -102,7 +102,7 @@ def ask_consent(work: Work, settings: "Consent") -> None:
             kept.append(node)
         document.nodes = kept
         if work.keep_whole(document):
-            for row in image_key_rows(document):
+            for row in wanted_rows(document):
                 wanted.write(row)
 
 
