@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from filters.verdict import Verdict
 from pipeline.document import Node, Signal
 from pipeline.errors import UserError
-from pipeline.keys import IMAGES, canonical_url, host_of, image_key_rows
+from pipeline.keys import WANTED, canonical_url, host_of, image_key_rows
 from pipeline.work import Work
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ DIRECTIVES_WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview"
 
 def ask_consent(work: Work, settings: "Consent") -> None:
     """A page's own refusal drops the page; a listed image drops the image."""
-    wanted = work.table("wanted", IMAGES)
+    wanted = work.table("wanted", WANTED)
     refused = opt_out_list(tuple(settings.lists))
     for document in work.documents():
         no = refusal(document.signals, settings.signals)

@@ -1,9 +1,11 @@
 """The whole pipeline, top to bottom: one line a stage, with what it reads; all else is how."""
 
 from pipeline import export
+from pipeline.config import Asking
 from pipeline.consent import ask_consent
 from pipeline.documents import read_documents
 from pipeline.duplicates import near_duplicates
+from pipeline.fetched import fetch_images
 from pipeline.final import finish
 from pipeline.images import get_images
 from pipeline.judge import judge, judge_images
@@ -49,9 +51,19 @@ def flow(run: Run) -> Stage:
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, documents=unique)
 
-    # Images of what is left: from the nearest record of the crawl, or the web; seen and scored once, then judged.
-    records = run.sql("nearest_record", wanted=allowed.table("wanted"), records=pages.table("records"))
-    seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=records)
+    # Images of what is left, and of nothing else: from the nearest record of the crawl, from a mirror or the web. Each
+    # address is asked for once in a run, and all addresses of a host by the same process.
+    wanted = allowed.table("wanted")
+    run.sql("saving", by=None, named=pages.table("named"), wanted=wanted)
+    records = run.sql("nearest_record", wanted=wanted, records=pages.table("records"))
+    answers = None
+    if asking := Asking.of(c.images, c.consent):
+        addresses = run.sql("addresses", wanted=wanted, records=records.table(), parts=asking.processes)
+        fetched = run.each("fetched", fetch_images, asking, addresses=run.parts(addresses, asking.processes))
+        answers = run.sql("answers", wanted=wanted, answers=fetched.by_content("answers").table("answers"))
+
+    # They are seen and scored once, then judged.
+    seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=records, answers=answers)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
     same_images = run.sql("latest_image_set", sets=fit.table("sets")) if c.duplicates.latest_image_set else None
     whole = run.each("final", finish, c.final, documents=fit, latest_image_set=same_images)

@@ -1,6 +1,6 @@
 """Documents in; small keys out: what the decisions over the whole corpus are taken on."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _ID = [("shard", pa.int32()), ("row", pa.int32())]
 PAGES = pa.schema([*_ID, ("url_key", pa.int64()), ("crawl_date", pa.int64())])  # seconds since 1970
 IMAGES = pa.schema([*_ID, ("position", pa.int32()), ("url_key", pa.int64()), ("crawl_date", pa.int64())])
+WANTED = pa.schema([*IMAGES, ("host_key", pa.int64()), ("url", pa.string())])  # what is asked for, and of whom
+NAMED = pa.schema([("url_key", pa.int64())])
 PARAGRAPHS = pa.schema([*_ID, ("position", pa.int32()), ("paragraph", pa.int32()), ("text_key", pa.int64())])
 BANDS = pa.schema([*_ID, ("band", pa.int16()), ("band_key", pa.int64())])
 IMAGE_SETS = pa.schema([*_ID, ("set_key", pa.int64()), ("crawl_date", pa.int64())])
@@ -69,16 +71,18 @@ def make_keys(work: Work, settings: "Duplicates") -> None:
                 bands.write(identity | {"band": band, "band_key": key})
 
 
-def image_key_rows(document: Document) -> list[dict[str, int]]:
-    """One row of `IMAGES` for each image of the document."""
+def image_key_rows(document: Document) -> list[dict[str, Any]]:
+    """One row of `WANTED` for each image of the document."""
     date = int(document.crawl_date.timestamp())
     return [
         {
             "shard": document.shard,
             "row": document.row,
             "position": node.position,
-            "url_key": key64(canonical_url(node.image.url)),
+            "url_key": key64(address := canonical_url(node.image.url)),
             "crawl_date": date,
+            "host_key": key64(host_of(address)),
+            "url": node.image.url,
         }
         for node in document.nodes
         if node.image is not None

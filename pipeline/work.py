@@ -79,6 +79,7 @@ class Receipt:
     notes: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     trace: list[str] = field(default_factory=list)
+    reasons: dict[str, dict[str, int]] = field(default_factory=dict)  # rule → reason → how many, where it has several
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
@@ -100,6 +101,7 @@ class Work:
         self.shard, self.inputs = job.shard, job.inputs
         self.rows_in = self.rows_out = self.units = 0
         self.drops: dict[str, Counter[str]] = {}
+        self.reasons: dict[str, Counter[str]] = {}
         self.tables: dict[str, TableWriter] = {}
         self.notes: dict[str, Any] = {}
         self._job, self._stack = job, stack
@@ -142,11 +144,18 @@ class Work:
 
     def verdicts(self, name: str) -> list[dict[str, Any]]:
         """What a query said of this shard; nothing if it was not asked."""
-        if name not in self.inputs:
-            return []
-        [folder] = self.inputs[name]
-        files = sorted(Path(folder, f"shard={self.shard}").glob("*.parquet"))
-        return [row for file in files for row in read_rows(file)]
+        return list(self.answers(name))
+
+    def answers(self, name: str) -> Iterator[dict[str, Any]]:
+        """The same, a few rows at a time in memory."""
+        for folder in self.inputs.get(name, ()):
+            for file in sorted(Path(folder, f"shard={self.shard}").glob("*.parquet")):
+                yield from read_rows(file)
+
+    @property
+    def prefix(self) -> Path:
+        """Of all that this job writes. A file that is no table of the job outlives it."""
+        return self._job.prefix
 
     @property
     def scratch(self) -> Path:
@@ -187,9 +196,13 @@ class Work:
         excerpt: str = "",
         position: int | None = None,
         paragraph: int | None = None,
+        reason: str = "",
     ) -> None:
-        """Writes a line of the ledger: what was dropped, which rule, the value found and the bound it broke."""
+        """Writes a line of the ledger: what was dropped, which rule, the value found and the bound it broke. `reason`: of
+        a rule that drops for more than one, counted beneath it."""
         self.drops.setdefault(level, Counter())[rule] += 1
+        if reason:
+            self.reasons.setdefault(rule, Counter())[reason] += 1
         self.table("ledger", LEDGER).write(
             {
                 "shard": document.shard,
@@ -252,6 +265,7 @@ def perform(job: Job) -> None:
             }  # fmt: skip
         receipt.rows_in, receipt.rows_out, receipt.notes = work.rows_in, work.rows_out, work.notes
         receipt.drops = {level: dict(sorted(rules.items())) for level, rules in sorted(work.drops.items())}
+        receipt.reasons = {rule: dict(sorted(found.items())) for rule, found in sorted(work.reasons.items())}
         receipt.bytes = sum(table["bytes"] for table in receipt.tables.values())
     except StorageFull:
         raise

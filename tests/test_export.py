@@ -85,7 +85,7 @@ def test_a_row_has_the_published_columns_first_and_ours_after_them(tmp_path: Pat
     for form in ("images-train", "urls-train"):
         names = pq.read_schema(f"{done.prefix}.{form}.parquet").names
         assert names[:4] == ["images", "texts", "metadata", "general_metadata"]
-        assert names[4:] == ["crawl_date", "language", "language_score", "perplexity", "image_scores"]
+        assert names[4:] == ["crawl_date", "language", "language_score", "perplexity", "image_scores", "missing_images"]
 
 
 def test_images_and_texts_are_parallel_and_exactly_one_of_both_stands_at_each_place(tmp_path: Path) -> None:

@@ -117,8 +117,7 @@ def test_a_cut_jpeg_is_called_truncated() -> None:
     [
         b"",
         b"<!doctype html><title>not here</title>",
-        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
-        b'<?xml version="1.0"?><svg/>',
+        b"<!doctype html><p>An inline <svg/> makes no drawing of a page.",
         b"%PDF-1.7",
         b"RIFF\0\0\0\0WAVEfmt ",
         b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
@@ -128,6 +127,19 @@ def test_a_cut_jpeg_is_called_truncated() -> None:
 )
 def test_what_is_no_raster_image_is_not_an_image(data: bytes) -> None:
     assert reason(data) == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        b'<?xml version="1.0"?><svg/>',
+        b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- drawn by <hand> --><!DOCTYPE svg [<!ENTITY a "b">]><svg:svg width="9"/>',
+        b'<svg><image href="file:///etc/passwd"/><image href="http://169.254.169.254/"/></svg>',
+    ],
+)
+def test_a_drawing_is_told_apart_and_not_drawn(data: bytes) -> None:
+    assert reason(data) == "svg"
 
 
 def test_a_name_or_header_cannot_pass_another_format_off() -> None:
