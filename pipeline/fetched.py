@@ -76,7 +76,8 @@ class Wanted:
     tries: list[Try] = field(default_factory=list)
 
 
-Take = Callable[[Wanted, str, str, IO[bytes] | None], None]  # with the reason, its detail, and the body if that is "ok"
+# With the reason, its detail and, if that is "ok", the body, which is closed afterwards.
+Take = Callable[[Wanted, str, str, IO[bytes] | None], None]
 
 
 def fetch_images(work: Work, asking: "Asking") -> None:
@@ -99,8 +100,6 @@ def fetch_images(work: Work, asking: "Asking") -> None:
             # A mirror that was down may have had it, whatever the web said afterwards.
             passing = reason != "ok" and (reason in PASSING or any(one.reason in PASSING for one in _last(wanted)))
             answers.add(Answer(wanted.key, wanted.url, reason, detail, passing, under, headers, tries), body)
-            if body is not None:
-                body.close()
 
         ask = fetch if asking.downloader == "aiohttp" else fetch_by_img2dataset
         ask(unanswered(), asking, work.scratch, take)
@@ -297,10 +296,14 @@ class _Asker:
         """The next source, where there is one and this one has neither the image nor a refusal."""
         wanted.sources.pop(0)
         wanted.number = 0
-        if reason in ("ok", "opted_out") or not wanted.sources:
-            self.take(wanted, reason, detail, body)
-        else:
+        if reason not in ("ok", "opted_out") and wanted.sources:
             self.add(wanted)
+            return
+        try:
+            self.take(wanted, reason, detail, body)
+        finally:
+            if body is not None:
+                body.close()
 
     @asynccontextmanager
     async def _place_at(self, web: "Web", url: str) -> Any:

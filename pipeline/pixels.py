@@ -101,7 +101,7 @@ def sniff(data: bytes) -> str | None:
 
 
 # What may stand before an SVG's root element: a declaration, comments, a document type (with its own declarations).
-_SVG = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:[^<]|<(?![A-Za-z]))*+<(?:\w{1,32}:)?svg[\s>/]")
+_SVG = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:<!--.*?-->|[^<]|<(?![A-Za-z]))*+<(?:\w{1,32}:)?svg[\s>/]", re.DOTALL)
 
 
 def is_svg(start: bytes) -> bool:

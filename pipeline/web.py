@@ -89,7 +89,7 @@ class Web:
 
     async def get(self, address: str, keep: bool = True) -> tuple[Try, IO[bytes] | None]:
         """What `address` answers, within `timeout` seconds; the body is there where the reason is "ok". `keep`: whether
-        the connection is worth keeping."""
+        the connection is worth keeping. A kept one that was closed meanwhile is opened anew, and asked, once."""
         made = Try(self._source, address, time.time())
         started = time.monotonic()
         body: IO[bytes] | None = None

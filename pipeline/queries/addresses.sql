@@ -1,5 +1,5 @@
 -- The address of each image that a document wants, once, in the part that asks its host; whether the crawl has it.
-SELECT MOD(MOD(wanted.host_key, $parts) + $parts, $parts) AS shard, wanted.url_key AS url_key,
+SELECT (wanted.host_key % $parts + $parts) % $parts AS shard, wanted.url_key AS url_key,
        MIN(wanted.url) AS url, MAX(CASE WHEN records.shard IS NULL THEN 0 ELSE 1 END) AS held
 FROM wanted
 LEFT JOIN records
