@@ -40,6 +40,8 @@ TIMEOUT = 5  # seconds of a try
 CAP = 20 * 10**6  # bytes of an image
 BUFFER = 2**18  # bytes that a socket's reader may be ahead
 MEMORY = 600  # MB
+SHARD = 1000  # addresses of a shard of img2dataset
+GRACE = 30  # seconds in which it may end once all shards are written
 FAIR = {"ok", "429-then-ok", "503-then-ok", "redirect", "wrong-type"}  # behaviours behind which there is an image
 
 
@@ -169,7 +171,7 @@ def img2dataset(port: int, urls: list[str], bound: float) -> dict[str, Any]:
             *(sys.executable, "-c", "from img2dataset import main; main()", "--url_list", str(folder / "urls.txt")),
             *("--output_folder", str(folder / "out"), "--output_format", "webdataset", "--resize_mode", "no"),
             *("--disable_all_reencoding", "True", "--processes_count", "2", "--thread_count", "32"),
-            *("--timeout", "10", "--retries", "1", "--number_sample_per_shard", "1000", "--enable_wandb", "False"),
+            *("--timeout", "10", "--retries", "1", "--number_sample_per_shard", str(SHARD), "--enable_wandb", "False"),
         ]
         environment = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1"}
         started = time.monotonic()
@@ -179,10 +181,15 @@ def img2dataset(port: int, urls: list[str], bound: float) -> dict[str, Any]:
         resource.prlimit(
             process.pid, resource.RLIMIT_AS, (6 * 10**9, 6 * 10**9)
         )  # before it starts others, who inherit it
-        memory, ended = 0.0, False
+        memory, ended, shards = 0.0, False, -(-len(urls) // SHARD)
+        written: float | None = None  # when the last shard was
         while time.monotonic() - started < bound and not ended:
             time.sleep(1)
             ended = process.poll() is not None
+            if written is None and len(list((folder / "out").glob("*_stats.json"))) == shards:
+                written = time.monotonic()
+            if written is not None and time.monotonic() - written > GRACE:
+                break
             memory = max(memory, _group_memory(process.pid))
         if not ended:
             os.killpg(process.pid, signal.SIGKILL)
@@ -256,7 +263,8 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{arguments.addresses:,} addresses over {arguments.hosts} hosts, {len(had):,} of them can be had")
     print(f"{'ours':<12} {run['seconds']:6.0f} s, ended by itself; {run['tries']:,} requests; {dict(run['reasons'])}")
     said = "ended by itself" if theirs["ended"] else "killed"
-    print(f"{'img2dataset':<12} {theirs['seconds']:6.0f} s, {said}, {theirs['shards']} shards written\n")
+    shards = -(-len(urls) // SHARD)
+    print(f"{'img2dataset':<12} {theirs['seconds']:6.0f} s, {said}, {theirs['shards']} of {shards} shards written\n")
     figures: list[tuple[str, float, str, bool, str]] = [
         ("% of what can be had", our_share, "99.9", our_share >= 99.9, f"img2dataset {their_share:.2f}"),
         ("images/s, healthy addresses", speed, f"{0.9 * theirs_speed:.0f}", speed >= 0.9 * theirs_speed,
