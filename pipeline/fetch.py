@@ -325,7 +325,7 @@ def wait_asked(retry_after: str | None, now: float | None = None) -> float | Non
         return float(asked)
     try:
         date = parsedate_to_datetime(asked)
-    except ValueError:
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - (time.time() if now is None else now))
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, date.timestamp() - (time.time() if now is None else now))
