@@ -15,9 +15,10 @@ from typing import IO
 
 import pytest
 
+from pipeline.asker import Wanted, fetch
 from pipeline.config import Asking
 from pipeline.fetch import Try
-from pipeline.fetched import Wanted, fetch, fetch_images, retry
+from pipeline.fetched import fetch_images, retry
 from pipeline.work import Job, Receipt, key64, perform, read_receipt
 from tests.conftest import ROOT
 from tests.documents import Outcome, write_verdicts
@@ -370,7 +371,7 @@ MANY = """
 import json, resource, sys, tempfile
 from pathlib import Path
 from pipeline.config import Asking
-from pipeline.fetched import Wanted, fetch
+from pipeline.asker import Wanted, fetch
 port, count = map(int, sys.argv[1:])
 wanted = (Wanted(number, f"http://h{number % 5000}.example/{number}.jpg", ["mirror"]) for number in range(count))
 asking = Asking(sources=["mirror"], mirror={"address": f"http://127.0.0.1:{port}/{{url}}"}, in_flight=256)

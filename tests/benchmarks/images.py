@@ -29,8 +29,8 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
+from pipeline.asker import Wanted, fetch
 from pipeline.config import Asking, Mirror
-from pipeline.fetched import Wanted, fetch
 from pipeline.pixels import sniff
 from pipeline.work import key64
 from tests.conftest import ROOT
