@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pipeline.fetch import PASSING, Try
 from pipeline.hosts import Hosts
+from pipeline.keys import canonical_url, host_of
 from pipeline.work import key64
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Asker:
             return
         one = web.mirror is not None and web.mirror.one_host
         # Mirror and web are different doors of one house: each has its own limits.
-        wanted.host = f"{wanted.sources[0]} {urlsplit(web.mirror.address if one and web.mirror else wanted.url).netloc}"
+        wanted.host = f"{wanted.sources[0]} {'' if one else host_of(canonical_url(wanted.url))}"
         self.hosts.add(wanted.host, wanted, time.monotonic())
 
     async def ask(self, wanted: Wanted) -> None:

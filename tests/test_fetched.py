@@ -150,6 +150,13 @@ def test_a_host_is_asked_so_many_at_once_and_all_of_them_so_many(tmp_path: Path)
         assert (one.asked, other.asked) == (30, 30)
 
 
+def test_a_host_is_one_however_its_name_is_written(tmp_path: Path) -> None:
+    with Host(answer(), 0.05) as host:
+        names = ("localhost", "LOCALHOST", "me@localhost", "you:secret@localhost", "localhost.")
+        ask([host.url(number, name) for number in range(4) for name in names], tmp_path, per_host=2)
+        assert host.peak == 2
+
+
 def test_many_names_of_one_address_can_share_a_limit(tmp_path: Path) -> None:
     with Host(answer(), 0.05) as host:
         urls = [host.url(number, name) for number in range(12) for name in ("127.0.0.1", "localhost")]

@@ -4,7 +4,7 @@
 
 `tools/origin.py` beside the material serves on loopback: real images, and the faults
 of the web. Prints each figure beside its limit; exit status 1 if one is not held. Takes some minutes. img2dataset reads
-an endless body without end and may not come back, so it gets `--bound` seconds and 6 GB of memory.
+an endless body without end and may not come back, so it is killed after `--bound` seconds, or at 6 GB.
 """
 
 import argparse
@@ -41,6 +41,7 @@ CAP = 20 * 10**6  # bytes of an image
 BUFFER = 2**18  # bytes that a socket's reader may be ahead
 MEMORY = 600  # MB
 SHARD = 1000  # addresses of a shard of img2dataset
+MOST_MEMORY = 6000  # MB that a process of img2dataset may have
 GRACE = 30  # seconds in which it may end once all shards are written
 FAIR = {"ok", "429-then-ok", "503-then-ok", "redirect", "wrong-type"}  # behaviours behind which there is an image
 
@@ -178,9 +179,6 @@ def img2dataset(port: int, urls: list[str], bound: float) -> dict[str, Any]:
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
         )  # fmt: skip
-        resource.prlimit(
-            process.pid, resource.RLIMIT_AS, (6 * 10**9, 6 * 10**9)
-        )  # before it starts others, who inherit it
         memory, ended, shards = 0.0, False, -(-len(urls) // SHARD)
         written: float | None = None  # when the last shard was
         while time.monotonic() - started < bound and not ended:
@@ -191,6 +189,8 @@ def img2dataset(port: int, urls: list[str], bound: float) -> dict[str, Any]:
             if written is not None and time.monotonic() - written > GRACE:
                 break
             memory = max(memory, _group_memory(process.pid))
+            if memory > MOST_MEMORY:
+                break
         if not ended:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
