@@ -118,6 +118,8 @@ def ours(port: int, urls: list[str]) -> dict[str, Any]:
 
 
 def child() -> None:
+    import pipeline.web  # noqa: F401  # loading does not count, as it does not for img2dataset
+
     request = json.load(sys.stdin)
     connected: set[str] = set()
 
@@ -262,7 +264,7 @@ def main(arguments: argparse.Namespace) -> int:
     our_share, their_share = share(run["came"], had), share(theirs["came"], had)
     print(f"{arguments.addresses:,} addresses over {arguments.hosts} hosts, {len(had):,} of them can be had")
     print(f"{'ours':<12} {run['seconds']:6.0f} s, ended by itself; {run['tries']:,} requests; {dict(run['reasons'])}")
-    said = "ended by itself" if theirs["ended"] else "killed"
+    said = "ended by itself" if theirs["ended"] else f"killed at {theirs['memory']:.0f} MB"
     shards = -(-len(urls) // SHARD)
     print(f"{'img2dataset':<12} {theirs['seconds']:6.0f} s, {said}, {theirs['shards']} of {shards} shards written\n")
     figures: list[tuple[str, float, str, bool, str]] = [
