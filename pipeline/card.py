@@ -31,7 +31,8 @@ configuration `{name}`: {documents:,} documents with {images:,} images and {word
 to them (for an image its page, its address as written and resolved, file name, alternative text, stated and original size,
 format). `general_metadata` is JSON with the page's `url` and the place of its WARC record. `crawl_date`,
 `language`, `language_score` and `perplexity` follow, and `image_scores`, a JSON list parallel to `images` with the hashes of
-each image and what models say of it.{forms}
+each image and what models say of it. `missing_images` is a JSON list of the images that could not be had: after which entry
+one stood, why it is not there, and its address unless it was refused.{forms}
 
 ```python
 from datasets import load_dataset

@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the flow; goes on where it was left")
     run.add_argument("config", metavar="CONFIG")
+    run.add_argument(
+        "--retry-images",
+        action="store_true",
+        help="ask again for images that could not be had for a passing reason: timed out, too many requests, …",
+    )
     run.set_defaults(command=_run)
 
     status = commands.add_parser("status", help="the funnel: rows in, rows out, drops by reason, seconds, size")
@@ -96,6 +101,10 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config, arguments.set)
     corpus = Path(settings.output) / "corpus"
     with Run(settings, arguments.config) as run:
+        if arguments.retry_images:
+            from pipeline.fetched import retry
+
+            print(f"{retry(run.folder):,} image addresses failed for a passing reason and are asked again")
         try:
             shards = flow(run)
         except UserError as error:

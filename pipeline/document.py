@@ -44,6 +44,15 @@ class Node:
 
 
 @dataclass(slots=True)
+class Hole:
+    """Where an image stood that could not be had, and why. `url`: where to try again; none where it was refused."""
+
+    position: int
+    reason: str
+    url: str | None
+
+
+@dataclass(slots=True)
 class Signal:
     """A statement of the page about its use for training, as it was seen ("header", "x-robots-tag", "noai")."""
 
@@ -68,6 +77,7 @@ class Document:
     language: str | None = None
     language_score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    holes: list[Hole] = field(default_factory=list)
 
     @property
     def texts(self) -> list[str]:
@@ -80,7 +90,7 @@ class Document:
 
 
 # `dataclasses.asdict` copies every value deeply, which costs more than the rules do.
-_FIELDS = {kind: [f.name for f in fields(kind)] for kind in (Document, Image, Signal)}
+_FIELDS = {kind: [f.name for f in fields(kind)] for kind in (Document, Image, Signal, Hole)}
 
 SCORES = pa.map_(pa.string(), pa.float32())
 IMAGE_TYPE = pa.struct(
@@ -107,6 +117,7 @@ SCHEMA = pa.schema(
         ("language", pa.string()),
         ("language_score", pa.float32()),
         ("scores", SCORES),
+        ("holes", pa.list_(pa.struct([("position", pa.int32()), ("reason", pa.string()), ("url", pa.string())]))),
     ]
 )
 
@@ -124,10 +135,11 @@ def to_row(document: Document) -> dict[str, Any]:
         for node in document.nodes
     ]
     row["signals"] = [_flat(signal) for signal in document.signals]
+    row["holes"] = [_flat(hole) for hole in document.holes]
     return row
 
 
-def _flat(value: Image | Signal) -> dict[str, Any]:
+def _flat(value: Image | Signal | Hole) -> dict[str, Any]:
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
@@ -144,4 +156,5 @@ def from_row(row: dict[str, Any]) -> Document:
     ]
     values["scores"] = dict(row["scores"])
     values["signals"] = [Signal(**signal) for signal in row["signals"]]
+    values["holes"] = [Hole(**hole) for hole in row["holes"]]
     return Document(**values)

@@ -1,4 +1,4 @@
-"""WARC file in; its pages as documents and an index of its image records out."""
+"""WARC file in; its pages as documents, an index of its image records and the addresses of all images out."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from pipeline.document import Document
 from pipeline.errors import UserError
 from pipeline.html.decode import decode
 from pipeline.html.extract import extract
+from pipeline.keys import NAMED
 from pipeline.signals import page_signals
 from pipeline.warc import UNKNOWN_DATE, Damage, Record, read
 from pipeline.work import Work, key64
@@ -37,7 +38,7 @@ IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 def read_documents(work: Work, settings: "Extract") -> None:
     """Every HTML response that was answered with 200 becomes a document; images are written down by address."""
     extract("<p>A page", "http://localhost/", settings.method)  # what a method loads is not to count as a page's time
-    images = work.table("records", RECORDS)
+    images, named = work.table("records", RECORDS), work.table("named", NAMED)
     [path] = work.inputs["warc"]
     for record in read(path):
         page = _page(record, work.shard, work.rows_in)
@@ -60,6 +61,8 @@ def read_documents(work: Work, settings: "Extract") -> None:
         work.end()
         if no is None:
             work.keep(page)
+            for image in page.images:
+                named.write({"url_key": key64(canonical_url(image.url))})
         else:
             work.drop(page, "document", *no)
 

@@ -5,7 +5,6 @@ into private networks and may hang at its end, so that process fetches through `
 attempt down as it ends, and is killed with its group at the deadline; what was written by then is kept.
 """
 
-import collections
 import importlib.util
 import io
 import json
@@ -19,35 +18,21 @@ import time
 import urllib.request
 import urllib.response
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from email.message import Message
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
-from pydantic import Field
 
-from pipeline.config import Download, SignalName
+from pipeline.config import Asking
 from pipeline.consent.headers import refusal
 from pipeline.errors import UserError
-from pipeline.fetch import Failure, Fetcher, Reason, requestable
-from pipeline.pixels import sniff
+from pipeline.fetch import PASSING, Failure, Fetcher, Reason, Try, check_image, kept_headers, requestable
 from pipeline.signals import header_signals
 
-# Asking again brings the same answer. What is not here (time-outs, 5xx, broken connections) may come right.
-SETTLED: frozenset[Reason] = frozenset(get_args(Reason)) - {
-    "crashed", "network_error", "server_error", "timed_out", "too_many_requests",
-}  # fmt: skip
-PAUSE = 1.0  # seconds before a retry, where the server names no wait
 _DISK_FULL = os.EX_IOERR
-
-
-class DownloadSettings(Download):
-    """How images are asked for, and which refusals in an image's own response headers are heeded."""
-
-    signals: list[SignalName] = Field(default=["x_robots_tag", "tdm_reservation"])
-    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +43,26 @@ class Attempt:
     status: Literal["ok"] | Reason
     data: bytes | None = None
     detail: str = ""
+    tries: list[Try] = field(default_factory=list)
 
 
-def download(urls: Sequence[str], settings: DownloadSettings, scratch: Path) -> Iterator[Attempt]:
+def ready() -> None:
+    """Raises UserError where img2dataset is not installed."""
+    if importlib.util.find_spec("img2dataset") is None:
+        raise UserError(
+            'images.downloader: img2dataset is not installed: pip install "carnac[download]", or leave downloader out'
+        )
+
+
+def download(urls: Sequence[str], settings: Asking, scratch: Path) -> Iterator[Attempt]:
     """One attempt for each distinct address, in the order of `urls`, after at most `settings.deadline` seconds.
 
     Bytes are as served, never resized or encoded again; that they begin like an image was checked, that they decode was
     not. `scratch` is a folder that holds the batch (at most `max_bytes` an address) until the iterator is finished.
-    Raises `UserError` where img2dataset is missing, `OSError` where `scratch` cannot take the images, and
+    Raises `OSError` where `scratch` cannot take the images, and
     `RuntimeError` where the download process failed before its first attempt; later, what it left is "crashed".
     """
-    if importlib.util.find_spec("img2dataset") is None:
-        raise UserError('images from the web need img2dataset, which is not installed: pip install "carnac[download]"')
-    return _attempts(list(dict.fromkeys(urls)), settings, scratch)
-
-
-def _attempts(urls: list[str], settings: DownloadSettings, scratch: Path) -> Iterator[Attempt]:
+    urls = list(dict.fromkeys(urls))
     asked = {url: requestable(url) for url in urls}
     sent = list(dict.fromkeys(address for address in asked.values() if address is not None))
     scratch.mkdir(parents=True, exist_ok=True)
@@ -98,16 +87,17 @@ def _attempts(urls: list[str], settings: DownloadSettings, scratch: Path) -> Ite
             elif address not in places:
                 yield Attempt(url, missing[0], None, missing[1])
             else:
-                status, detail, start, size = places[address]
+                head, start = places[address]
                 data = None
-                if status == "ok":
+                if head["status"] == "ok":
                     with (folder / "attempts").open("rb") as log:
                         log.seek(start)
-                        data = log.read(size)
-                yield Attempt(url, status, data, detail)
+                        data = log.read(head["size"])
+                tries = [Try(**one) for one in head["tries"]]
+                yield Attempt(url, head["status"], data, head["detail"], tries)
 
 
-def _write_request(folder: Path, addresses: list[str], settings: DownloadSettings) -> None:
+def _write_request(folder: Path, addresses: list[str], settings: Asking) -> None:
     (folder / "settings.json").write_text(settings.model_dump_json())
     table = pa.table({"url": addresses})
     with pa.OSFile(str(folder / "urls.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
@@ -141,7 +131,7 @@ def _run(folder: Path, deadline: float) -> int | None:
         process.stdin.close()
 
 
-# The log of attempts: a line of JSON {url, status, detail, size}, then `size` bytes; one after another.
+# The log of attempts: a line of JSON {url, status, detail, size, tries}, then `size` bytes; one after another.
 
 
 class _Log:
@@ -155,9 +145,11 @@ class _Log:
         if status != "ok" and status not in get_args(Reason):
             status, detail = "network_error", str(meta["error_message"])[:200]
         size = 0 if data is None else len(data)
-        head = json.dumps({"url": meta["url"], "status": status, "detail": detail, "size": size})
+        head = {"url": meta["url"], "status": status, "detail": detail, "size": size, "tries": []}
+        if _opener is not None:
+            head["tries"] = [asdict(one) for one in _opener.tries.pop(meta["url"], [])]
         try:
-            self.file.write(head.encode() + b"\n" + (data or b""))
+            self.file.write(json.dumps(head).encode() + b"\n" + (data or b""))
             self.file.flush()
         except OSError as error:  # img2dataset would print it and go on
             print(error, file=sys.stderr, flush=True)
@@ -168,9 +160,9 @@ class _Log:
         os._exit(0)
 
 
-def _places(log: Path) -> dict[str, tuple[Any, str, int, int]]:
-    """address → (status, detail, first byte, size) of each complete attempt; one that a kill cut short is not there."""
-    places: dict[str, tuple[Any, str, int, int]] = {}
+def _places(log: Path) -> dict[str, tuple[dict[str, Any], int]]:
+    """address → head and first byte of each complete attempt; one that a kill cut short is not there."""
+    places: dict[str, tuple[dict[str, Any], int]] = {}
     if not log.exists():
         return places
     end = log.stat().st_size
@@ -180,7 +172,7 @@ def _places(log: Path) -> dict[str, tuple[Any, str, int, int]]:
             start = file.tell()
             if start + head["size"] > end:
                 break
-            places[head["url"]] = (head["status"], head["detail"], start, head["size"])
+            places[head["url"]] = head, start
             file.seek(head["size"], os.SEEK_CUR)
     return places
 
@@ -191,16 +183,16 @@ def _places(log: Path) -> dict[str, tuple[Any, str, int, int]]:
 class _Opener:
     """What urllib.request.urlopen calls in the download process, so that img2dataset has no other way out."""
 
-    def __init__(self, settings: DownloadSettings) -> None:
+    def __init__(self, settings: Asking) -> None:
         self.settings = settings
         self.fetcher = Fetcher(
-            user_agent=settings.user_agent,
+            user_agent=settings.agent,
             max_bytes=settings.max_bytes,
             allowed_networks=settings.allowed_networks,
         )
         self.inspect = partial(_inspect, heeded=settings.signals, strict=settings.strict)
         self.settled: dict[str, Failure] = {}
-        self.tries: collections.Counter[str] = collections.Counter()
+        self.tries: dict[str, list[Try]] = {}
 
     def open(
         self, request: urllib.request.Request, data: None = None, timeout: float = 0
@@ -209,32 +201,43 @@ class _Opener:
         url = request.full_url
         if url in self.settled:
             raise self.settled[url]
-        self.tries[url] += 1
+        made = Try("web", url, time.time())
+        self.tries.setdefault(url, []).append(made)
+        started = time.monotonic()
         try:
             answer = self.fetcher.get(url, seconds=self.settings.timeout, inspect=self.inspect)
         except Failure as failure:
-            wait = PAUSE if failure.retry_after is None else failure.retry_after
+            made.seconds = round(time.monotonic() - started, 3)
+            made.reason, made.detail, made.status = failure.reason, failure.detail, failure.status
+            wait = self.settings.back_off if failure.retry_after is None else failure.retry_after
             # Who asks for more patience than one try may take is not asked again.
-            if failure.reason in SETTLED or wait > self.settings.timeout:
+            if failure.reason not in PASSING or wait > self.settings.timeout:
                 self.settled[url] = failure
-            elif self.tries[url] <= self.settings.retries:
+            elif len(self.tries[url]) <= self.settings.retries:
                 time.sleep(wait)
             raise
+        made.seconds = round(time.monotonic() - started, 3)
+        made.status, made.url, made.size = answer.status, answer.url, len(answer.data)
+        made.headers = kept_headers(answer.headers.items())
         return urllib.response.addinfourl(io.BytesIO(answer.data), answer.headers, answer.url, answer.status)
+
+
+_opener: _Opener | None = None  # of the download process
 
 
 def _inspect(headers: Message, start: bytes, heeded: Sequence[str], strict: bool) -> None:
     """Stops at an answer that may not be used, or is no image, whatever its Content-Type says."""
     if no := refusal(header_signals((name, str(value)) for name, value in headers.items()), heeded, strict):
         raise Failure("opted_out", f"{no[0]}: {no[1].value}")
-    if sniff(start) is None:
-        raise Failure("not_an_image", f"begins with {start[:16]!r}")
+    check_image(start)
 
 
 def _child(folder: Path) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    settings = DownloadSettings.model_validate_json((folder / "settings.json").read_text())
-    urllib.request.install_opener(_Opener(settings))  # type: ignore[arg-type]  # before img2dataset is there to fetch
+    settings = Asking.model_validate_json((folder / "settings.json").read_text())
+    global _opener  # noqa: PLW0603
+    _opener = _Opener(settings)
+    urllib.request.install_opener(_opener)  # type: ignore[arg-type]  # before img2dataset is there to fetch
     from img2dataset.downloader import Downloader
     from img2dataset.resizer import Resizer
 
@@ -243,7 +246,7 @@ def _child(folder: Path) -> int:
     downloader = Downloader(
         sample_writer_class=_Log,
         resizer=Resizer(0, "no", False, disable_all_reencoding=True),  # the bytes as they came
-        thread_count=settings.threads,
+        thread_count=settings.in_flight,
         save_caption=False,
         extract_exif=False,
         output_folder=str(folder),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filters.image import rendered_pixels
-from pipeline.document import Document, Image
+from pipeline.document import Document, Hole, Image
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def schema(form: str) -> Any:
             "language_score": Value("float32"),
             "perplexity": Value("float32"),
             "image_scores": Value("string"),
+            "missing_images": Value("string"),
         }
     )
     return features.arrow_schema
@@ -125,6 +126,7 @@ def to_published(document: Document, pixels: dict[int, bytes] | None) -> dict[st
         "language_score": document.language_score,
         "perplexity": document.scores.get("perplexity"),
         "image_scores": json.dumps([node.image and _image_scores(node.image) for node in document.nodes]),
+        "missing_images": json.dumps([_missing(document, hole) for hole in document.holes], ensure_ascii=False),
     }
 
 
@@ -141,6 +143,12 @@ def _image_metadata(document_url: str, image: Image) -> dict[str, Any]:
         "original_height": image.height,
         "format": image.format,
     }
+
+
+def _missing(document: Document, hole: Hole) -> dict[str, Any]:
+    """`after`: index of the last entry of `texts` and `images` that begins before the image stood; -1 for none."""
+    after = sum(node.position < hole.position for node in document.nodes) - 1
+    return {"after": after, "reason": hole.reason, "src": hole.url}
 
 
 def _image_scores(image: Image) -> dict[str, Any]:

@@ -13,21 +13,32 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from pipeline.pixels import is_svg, sniff
+from pipeline.signals import HEADERS, MAX_VALUE
+
 Reason = Literal[
-    "bad_address", "bad_redirect", "client_error", "crashed", "forbidden", "gone", "network_error", "no_such_host",
-    "not_an_image", "opted_out", "refused_address", "server_error", "timed_out", "too_big", "too_many_requests",
+    "bad_address", "bad_redirect", "client_error", "crashed", "forbidden", "gone", "host_left_alone", "network_error",
+    "no_such_host", "not_an_image", "opted_out", "refused_address", "server_error", "svg", "timed_out", "too_big",
+    "too_many_requests",
 ]  # fmt: skip
+# What may come right when it is asked again; all else brings the same answer.
+PASSING: frozenset[Reason] = frozenset(
+    {"crashed", "host_left_alone", "network_error", "server_error", "timed_out", "too_many_requests"}
+)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_REDIRECTS = 5
+KEPT = HEADERS | {"content-type", "content-encoding", "etag", "last-modified", "retry-after"}  # headers of an answer
 # Refused though `ipaddress` calls them global, in some version of Python or in all: IANA's protocol assignments (where
 # Oracle's cloud answers metadata), RFC 8215's translation of private networks, and the host agent of Azure's machines.
 SPECIAL = [ipaddress.ip_network(network) for network in ("192.0.0.0/24", "64:ff9b:1::/48", "168.63.129.16/32")]
@@ -38,12 +49,30 @@ _CHUNK = 65536
 
 
 class Failure(Exception):
-    """Why nothing came; `retry_after` is the wait in seconds that the server asked for."""
+    """Why nothing came; `retry_after` is the wait in seconds that the server asked for, `status` what it answered."""
+
+    status: int | None = None
 
     def __init__(self, reason: Reason, detail: str, retry_after: float | None = None) -> None:
         detail = " ".join(detail.split())[:200]
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail, self.retry_after = reason, detail, retry_after
+
+
+@dataclass(slots=True)
+class Try:
+    """One request and the redirects that it led through. `size`: bytes of the last body that were read."""
+
+    source: str
+    url: str  # after redirects
+    when: float  # seconds since 1970
+    seconds: float = 0.0
+    status: int | None = None
+    reason: Literal["ok"] | Reason = "ok"
+    detail: str = ""
+    size: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)  # those of `KEPT`
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +293,7 @@ def _failure(error: Exception) -> Failure:
         return error
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return _refusal(error.code, error.headers)
+        return status_failure(error.code, error.headers.get("Retry-After"))
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return Failure("timed_out", "no complete answer in time")
@@ -273,16 +302,44 @@ def _failure(error: Exception) -> Failure:
     return Failure("network_error", f"{type(cause).__name__}: {cause}")
 
 
-def _refusal(status: int, headers: Message) -> Failure:
-    detail = f"HTTP {status}"
+def status_failure(status: int, retry_after: str | None) -> Failure:
+    """What a status other than 2xx means, with the wait that the server asks for."""
+    failure = _status_failure(status, f"HTTP {status}", retry_after)
+    failure.status = status
+    return failure
+
+
+def _status_failure(status: int, detail: str, retry_after: str | None) -> Failure:
     if status in (404, 410):
         return Failure("gone", detail)
     if status in (401, 402, 403, 407, 451):
         return Failure("forbidden", detail)
-    asked = (headers.get("Retry-After") or "").strip()
-    wait = float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else None
     if status == 429:
-        return Failure("too_many_requests", detail, wait)
+        return Failure("too_many_requests", detail, wait_asked(retry_after))
     if status >= 500:
-        return Failure("server_error", detail, wait)
+        return Failure("server_error", detail, wait_asked(retry_after))
     return Failure("bad_redirect" if 300 <= status < 400 else "client_error", detail)
+
+
+def check_image(head: bytes) -> None:
+    """Stops at what is no image by its first bytes, whatever its Content-Type says."""
+    if sniff(head) is None:
+        raise Failure("svg" if is_svg(head) else "not_an_image", f"begins with {head[:16]!r}")
+
+
+def kept_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers that are worth keeping, names in lower case, values cut."""
+    return [(name.lower(), str(value)[:MAX_VALUE]) for name, value in headers if name.lower() in KEPT]
+
+
+def wait_asked(retry_after: str | None, now: float | None = None) -> float | None:
+    """Seconds to wait by a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None if neither."""
+    asked = (retry_after or "").strip()[:64]
+    if asked.isascii() and asked.isdigit() and len(asked) < 9:
+        return float(asked)
+    try:
+        date = parsedate_to_datetime(asked)
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - (time.time() if now is None else now))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,11 +1,13 @@
 """The whole pipeline, top to bottom: one line a stage, with what it reads; all else is how."""
 
 from pipeline import export
+from pipeline.config import Asking
 from pipeline.consent.stage import ask_consent, asked
 from pipeline.decontaminate import read_benchmarks, without_benchmark_images, without_benchmark_text
 from pipeline.documents import read_documents
 from pipeline.duplicates import latest_image_set, near_duplicates
 from pipeline.earlier import compare
+from pipeline.fetched import fetch_images
 from pipeline.final import finish
 from pipeline.image_duplicates import near_images
 from pipeline.images import get_images
@@ -66,10 +68,20 @@ def flow(run: Run) -> Stage:
     # Whoever said no to training is taken at their word before any image of theirs is touched.
     allowed = run.each("consent", ask_consent, c.consent, documents=unique, **asked(run, unique))
 
-    # Images of what is left: from the nearest record of the crawl, or the web; seen and scored once, then judged.
-    records = run.of_earlier("documents").beside(pages).table("records")
-    nearest = run.sql("nearest_record", wanted=allowed.table("wanted"), records=records)
-    seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=nearest)
+    # Images of what is left, and of nothing else: from the nearest record of the crawl, from a mirror or the web. Each
+    # address is asked for once in a run, and all addresses of a host by the same process.
+    wanted = allowed.table("wanted")
+    run.sql("saving", by=None, named=pages.table("named"), wanted=wanted)
+    held = run.of_earlier("documents").beside(pages).table("records")
+    records = run.sql("nearest_record", wanted=wanted, records=held)
+    answers = None
+    if asking := Asking.of(c.images, c.consent):
+        addresses = run.sql("addresses", wanted=wanted, records=records.table(), parts=asking.processes)
+        fetched = run.each("fetched", fetch_images, asking, addresses=run.parts(addresses, asking.processes))
+        answers = run.sql("answers", wanted=wanted, answers=fetched.by_content("answers").table("answers"))
+
+    # They are seen and scored once, then judged.
+    seen = run.each("images", get_images, (c.images, c.consent), documents=allowed, records=records, answers=answers)
     fit = run.each("image_rules", judge_images, c.image_rules, documents=seen)
     if benchmarks and any(benchmark.image for benchmark in c.decontaminate):
         fit = without_benchmark_images(run, benchmarks, c.decontaminate, fit)

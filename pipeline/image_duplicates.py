@@ -47,17 +47,10 @@ def classes(run: "Run", images: "Table", bands: "Table", rows: int, near: "NearI
     """The class of each image that is not alone in its; `rows` are those of the table of bands."""
     parts = 1 + rows // ROWS_A_PART
     met = run.sql("near_image/bands", query="image_bands", bands=bands, images=images, parts=parts)
-    compared = run.each("near_image/pairs", compare, near, bands=met, parts=_parts(parts))
+    compared = run.each("near_image/pairs", compare, near, bands=met, parts=run.numbered("parts", parts))
     edges = run.sql("near_image/edges", by=None, query="image_edges", found=compared.table("edges"))
     joined = components(run, "near_image", edges)
     return run.sql("near_image/classes", query="image_classes", images=images, components=joined.table())
-
-
-def _parts(count: int) -> "Stage":
-    """A stage with a shard for each part of a query's answer."""
-    from pipeline.run import Stage
-
-    return Stage("parts", dict.fromkeys(range(count), ()), dict.fromkeys(range(count), str(count)))
 
 
 def picture_key(image: Image, kind: str) -> int:

@@ -1,18 +1,19 @@
 """Documents in; the same with the facts of their images out, less those that are not to be had; bytes beside them."""
 
+import json
 from collections.abc import Iterable
 from functools import cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from filters.verdict import Verdict
+from pipeline.answers import read_body
 from pipeline.canonical import canonical_url
 from pipeline.consent.embedded import image_findings
 from pipeline.consent.finding import Finding, decisive, write_evidence
 from pipeline.consent.headers import refusal
-from pipeline.document import Document, Image, Node
+from pipeline.document import Document, Hole, Image, Node
 from pipeline.models.clip import Aesthetic, Clip, neighbours
 from pipeline.models.nsfw import Nsfw
 from pipeline.pixels import HASHES, Facts, look
@@ -41,10 +42,9 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
     pixels = work.table("pixels", PIXELS)
     scorers = _Scorers(images.scores)
     decode = partial(look, max_bytes=images.max_bytes, max_pixels=images.max_pixels, seconds=images.seconds)
-    sources: list[_Crawl | _Web] = []
-    for name in images.sources:
-        elsewhere = set(sources[0].places) if sources and isinstance(sources[0], _Crawl) else set()
-        sources.append(_Crawl(work, consent) if name == "crawl" else _Web(work, images, consent, elsewhere))
+    # What a mirror or the web was asked for, in their order, has one answer.
+    names = dict.fromkeys("crawl" if name == "crawl" else "asked" for name in images.sources)
+    sources = [_Crawl(work, consent) if name == "crawl" else _Asked(work, consent) for name in names]
     for document in work.documents():
         kept: list[Node] = []
         facts: dict[int, Facts] = {}
@@ -58,6 +58,7 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                 write_evidence(work, document, node.image.url, findings, node.position)
                 if no := decisive(findings, consent.strict):
                     work.drop(document, "image", *no.drop, node.image.url, node.position)
+                    document.holes.append(Hole(node.position, no.drop[0], None))
                     continue
                 seen = decode(answer, readers=scorers.readers)
                 if isinstance(seen, Facts):
@@ -67,12 +68,14 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                     row = {"shard": document.shard, "row": document.row, "position": node.position}
                     pixels.write(row | {"path": node.image.url, "bytes": answer}, len(answer))
                     continue
-                answer = "image_broken", Verdict(False, seen.reason, "decodes")
+                answer = BROKEN, Verdict(False, seen.reason, "decodes")
             rule, verdict = answer
             if rule in consent.signals:
                 said = Finding("not_checked" if verdict.bound == "checked" else "refused", rule, "", str(verdict.value))
                 write_evidence(work, document, node.image.url, [said], node.position)
-            work.drop(document, "image", *answer, node.image.url, node.position)
+            reason = str(verdict.value).partition(":")[0] if rule in (MISSING, BROKEN) else ""
+            work.drop(document, "image", rule, verdict, node.image.url, node.position, reason=reason)
+            document.holes.append(Hole(node.position, reason or rule, node.image.url if reason else None))
         document.nodes = kept
         scorers.score(document, facts)
         work.keep(document)
@@ -125,25 +128,21 @@ def _aesthetic(asked: "AestheticModel") -> Aesthetic:
     return Aesthetic(asked.checkpoint, asked.head, asked.device)
 
 
+# A typed hole: why there is no image, of which only the reason counts, or why what there is does not decode.
+MISSING, BROKEN = "image_missing", "image_broken"
 Answer = bytes | tuple[str, Verdict]
-MISSING: Answer = "image_missing", Verdict(False, "not in the crawl", "a source that has it")
+NOWHERE: Answer = MISSING, Verdict(False, "not in the crawl", "a source that has it")
 
 
 def _first(answers: Iterable[Answer]) -> Answer:
     """The first answer that is an image or a refusal; a source that has none lets the next one try."""
-    last = MISSING
-    for last in answers:
-        if isinstance(last, bytes) or last[0] != "image_missing":
-            return last
+    last = NOWHERE
+    for answer in answers:
+        if answer != NOWHERE:
+            last = answer
+        if isinstance(answer, bytes) or answer[0] != MISSING:
+            return answer
     return last
-
-
-def _refusal_or_hole(status: str, detail: str) -> Answer:
-    """Why the web gave no image: the rule of the signal that said no, or that it is missing, and the reason."""
-    if status == "opted_out":
-        rule, _, evidence = detail.partition(": ")
-        return rule, Verdict(False, evidence, "no refusal")
-    return "image_missing", Verdict(False, f"{status}: {detail}" if detail else status, "an image is served")
 
 
 class _Crawl:
@@ -151,47 +150,41 @@ class _Crawl:
 
     def __init__(self, work: Work, consent: "Consent") -> None:
         self.consent = consent
-        self.places: dict[tuple[int, int], dict[str, Any]] = {
-            (row["row"], row["position"]): row for row in work.verdicts("records")
-        }
+        self.places = {(row["row"], row["position"]): row for row in work.rows_of("records")}
 
     def get(self, document: Document, position: int, image: Image) -> Answer:
         place = self.places.get((document.row, position))
         if place is None:
-            return MISSING
+            return NOWHERE
         record = read_at(place["warc"], place["record_offset"], place["record_length"])
         if canonical_url(record.url) != canonical_url(image.url):  # two addresses with one key
-            return MISSING
+            return NOWHERE
         if no := refusal(header_signals(record.headers), self.consent.signals, self.consent.strict):
             return no
         if record.truncated:
-            return "image_broken", Verdict(False, "truncated in the crawl", "decodes")
+            return BROKEN, Verdict(False, "truncated in the crawl", "decodes")
         return record.body
 
 
-class _Web:
-    """The live web. What this shard wants of it is fetched in one go, and held on disk until its documents come by."""
+class _Asked:
+    """What a mirror or the web answered when the addresses of all shards were asked for."""
 
-    def __init__(self, work: Work, images: "Images", consent: "Consent", elsewhere: set[tuple[int, int]]) -> None:
-        from pipeline.download import DownloadSettings, download
-
-        wanted = [
-            node["image"]["url"]
-            for row in work.rows("documents", "documents")
-            for node in row["nodes"]
-            if node["image"] is not None and (row["row"], node["position"]) not in elsewhere
-        ]
-        settings = DownloadSettings(**images.download.model_dump(), signals=consent.signals, strict=consent.strict)
-        folder = work.scratch
-        self.answers: dict[str, Path | Answer] = {}
-        for number, attempt in enumerate(download(wanted, settings, folder)):
-            if attempt.data is not None:
-                path = folder / str(number)
-                path.write_bytes(attempt.data)
-                self.answers[attempt.url] = path
-            else:
-                self.answers[attempt.url] = _refusal_or_hole(attempt.status, attempt.detail)
+    def __init__(self, work: Work, consent: "Consent") -> None:
+        self.consent = consent
+        self.folder = work.prefix.parent.parent / "fetched"
+        self.places = {(row["row"], row["position"]): row for row in work.rows_of("answers")}
 
     def get(self, document: Document, position: int, image: Image) -> Answer:
-        answer = self.answers.get(image.url, MISSING)
-        return answer.read_bytes() if isinstance(answer, Path) else answer
+        answer = self.places.get((document.row, position))
+        if answer is None:
+            return NOWHERE
+        if answer["reason"] == "opted_out":
+            rule, _, evidence = answer["detail"].partition(": ")
+            return rule, Verdict(False, evidence, "no refusal")
+        if answer["reason"] != "ok":
+            said = f"{answer['reason']}: {answer['detail']}" if answer["detail"] else answer["reason"]
+            return MISSING, Verdict(False, said, "an image is served")
+        # The answer may be older than the wish to heed this signal.
+        if no := refusal(header_signals(json.loads(answer["headers"])), self.consent.signals, self.consent.strict):
+            return no
+        return read_body(self.folder / f"{answer['part']:05d}.answers", answer["place"], answer["size"])

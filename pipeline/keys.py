@@ -24,7 +24,10 @@ BANDS = pa.schema([*_ID, ("band_key", pa.int64()), ("order_key", pa.int64())])
 # `signature`: 16 bits a permutation; `images`: the 64-bit keys of the images' addresses, the least of them first.
 SIGNATURES = pa.schema([*_ID, ("signature_key", pa.int64()), ("signature", pa.binary()), ("images", pa.binary())])
 IMAGE_SETS = pa.schema([*_ID, ("key", pa.int64()), ("crawl_date", pa.int64())])
-WANTED = pa.schema([*_PLACE, ("url_key", pa.int64()), ("crawl_date", pa.int64())])
+WANTED = pa.schema(  # what is asked for, and of whom
+    [*_PLACE, ("url_key", pa.int64()), ("crawl_date", pa.int64()), ("host_key", pa.int64()), ("url", pa.string())]
+)
+NAMED = pa.schema([("url_key", pa.int64())])
 
 MOST_IMAGES = 64  # of a document whose keys stand beside its signature
 
@@ -78,7 +81,7 @@ def image_key(url: str) -> int:
     return key64(canonical_url(url))
 
 
-def wanted_rows(document: Document) -> list[dict[str, int]]:
+def wanted_rows(document: Document) -> list[dict[str, Any]]:
     """One row of `WANTED` for each image of the document."""
     date = int(document.crawl_date.timestamp())
     return [
@@ -86,8 +89,10 @@ def wanted_rows(document: Document) -> list[dict[str, int]]:
             "shard": document.shard,
             "row": document.row,
             "position": node.position,
-            "url_key": image_key(node.image.url),
+            "url_key": key64(address := canonical_url(node.image.url)),
             "crawl_date": date,
+            "host_key": key64(host_of(address)),
+            "url": node.image.url,
         }
         for node in document.nodes
         if node.image is not None

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import threading
 import time
 import warnings
@@ -21,7 +22,7 @@ from PIL import Image as Pillow
 from pipeline.deadline import Late, deadline
 from pipeline.hashes import hashes
 
-Reason = Literal["not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "timed_out", "undecodable"]
+Reason = Literal["not_an_image", "svg", "truncated", "too_many_bytes", "too_many_pixels", "timed_out", "undecodable"]
 
 # A decoder walks a progressive JPEG's whole picture once a scan, in C, where no alarm interrupts it. Encoders write
 # about 10 scans; ITU-T T.81 allows far more, and a kilobyte can ask for hundreds.
@@ -99,6 +100,16 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
+# What may stand before an SVG's root element: a declaration, comments, a document type (with its own declarations).
+_SVG = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:<!--.*?-->|[^<]|<(?![A-Za-z]))*+<(?:\w{1,32}:)?svg[\s>/]", re.DOTALL)
+
+
+def is_svg(start: bytes) -> bool:
+    """Whether the first kilobytes are those of an SVG. It is told apart from what is no image and drawn by nobody: a
+    renderer of hostile drawings, that follows no reference in them, is more than this pipeline wants to answer for."""
+    return bool(_SVG.match(start[:4096]))
+
+
 def look(
     data: bytes, *, max_bytes: int, max_pixels: int, seconds: float, readers: Sequence[Reader] = ()
 ) -> Facts | Broken:
@@ -115,7 +126,7 @@ def look(
         return Broken("too_many_bytes", f"{len(data)} bytes, at most {max_bytes}")
     format = sniff(data)
     if format is None:
-        return Broken("not_an_image", f"begins with {data[:16]!r}")
+        return Broken("svg" if is_svg(data) else "not_an_image", f"begins with {data[:16]!r}")
     if format == "jpeg" and data.count(b"\xff\xda") > MAX_SCANS:
         return Broken("undecodable", f"more than {MAX_SCANS} scans")
     sides = [reader.side for reader in readers]

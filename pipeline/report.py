@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.errors import UserError
 from pipeline.minhash import similarity
 from pipeline.run import read_run
+from pipeline.storage import read_rows
 from pipeline.verdicts import twin_named
 from pipeline.work import Receipt
 
@@ -37,6 +38,9 @@ class Summary:
     bytes: int = 0
     drops: dict[str, Counter[str]] = field(default_factory=dict)
     not_checked: Counter[str] = field(default_factory=Counter)  # consent: by signal, what nobody could be asked about
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)  # beneath a rule that has several
+    named: int | None = None  # image addresses on all pages,
+    wanted: int | None = None  # and those that documents want in the end
     errors: list[str] = field(default_factory=list)
     query: bool = False  # or another question beside the road that documents take: of lists, of hosts
 
@@ -53,6 +57,8 @@ class Summary:
         for level, rules in receipt.drops.items():
             self.drops.setdefault(level, Counter()).update(rules)
         self.not_checked.update(receipt.notes.get("not_checked", {}))
+        for rule, found in receipt.reasons.items():
+            self.reasons.setdefault(rule, Counter()).update(found)
 
 
 def _stages(folder: Path) -> list[str]:
@@ -70,15 +76,23 @@ def funnel(folder: Path) -> list[Summary]:
         summary = Summary(name)
         for path in sorted((folder / "stages" / name).glob("*.json")):
             summary.add(Receipt(**json.loads(path.read_text(encoding="utf-8"))))
+        if name == "saving":
+            for file in (folder / "stages" / name / "answer").glob("*.parquet"):
+                summary.named, summary.wanted = (int(value) for value in next(read_rows(file)).values())
         summaries.append(summary)
     return summaries
 
 
 def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
     return [
-        vars(summary)
-        | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
-        | {"not_checked": dict(sorted(summary.not_checked.items()))}
+        {
+            key: {inner: dict(sorted(counts.items())) for inner, counts in value.items()}
+            if key in ("drops", "reasons")
+            else value
+            if key != "not_checked"
+            else dict(sorted(value.items()))
+            for key, value in vars(summary).items()
+        }
         for summary in summaries
     ]
 
@@ -113,6 +127,13 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
         size(sum(q.bytes for q in queries)),
     )
     console.print(table)
+    for summary in summaries:
+        if summary.named and summary.wanted is not None:
+            fewer = f", {summary.named / summary.wanted:.1f} times fewer" if summary.wanted else ""
+            console.print(
+                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name{fewer} than if all were "
+                "fetched before pages are judged."
+            )
 
 
 def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
@@ -124,13 +145,22 @@ def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
 
 def _drops(summary: Summary) -> Iterator[Text]:
     for level, rules in reasons(summary):
-        told = ", ".join(f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}" for rule, count in rules)
+        told = ", ".join(
+            f"{rule} {count:,}{_beside(rule, count, summary.rows_in)}{_beneath(summary.reasons.get(rule))}"
+            for rule, count in rules
+        )
         yield Text.assemble((f"{level}s ", "bold"), told)
     if summary.not_checked:
         counts = ", ".join(f"{signal} {count:,}" for signal, count in sorted(summary.not_checked.items()))
         yield Text.assemble(("not checked ", "bold"), counts)
     if summary.failed:
         yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
+
+
+def _beneath(reasons: Counter[str] | None) -> str:
+    """The reasons of a rule that has several, the most frequent first."""
+    told = ", ".join(f"{r} {count:,}" for r, count in sorted((reasons or {}).items(), key=lambda x: (-x[1], x[0])))
+    return f" ({told})" if told else ""
 
 
 def _beside(rule: str, count: int, documents: int) -> str:

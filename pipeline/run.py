@@ -51,6 +51,11 @@ class Stage:
     fingerprints: dict[int, str]
     receipts: dict[int, Receipt] = field(default_factory=dict)
 
+    def by_content(self, table: str) -> "Stage":
+        """The same, known by what this table holds: of what servers answer, which no setting determines."""
+        digests = {shard: _digest(receipt.tables.get(table)) for shard, receipt in self.receipts.items()}
+        return Stage(self.name, self.prefixes, digests, self.receipts)
+
     def table(self, name: str) -> Table:
         files = [f"{prefix}.{name}.parquet" for prefixes in self.prefixes.values() for prefix in prefixes]
         return Table(files, _digest([name, sorted(self.fingerprints.items())]))
@@ -193,6 +198,13 @@ class Run:
         files = sorted(str(file) for place in places for file in place.glob("*.parquet"))
         marks = [_asked(run.folder, name) for run in self.earlier]
         return Table([*files, *columns.files], _digest([name, marks, columns.fingerprint]))
+
+    def parts(self, answer: Answer, count: int) -> Stage:
+        """The partitions of an answer as a stage whose shards they are, where these are not those of the input."""
+        folders: dict[int, tuple[str, ...]] = dict.fromkeys(range(count), (str(answer.folder),))
+        rows = {part: _rows(answer.folder / f"shard={part}") for part in range(count)}
+        receipts = {part: Receipt("parts", part, answer.fingerprint, rows_out=rows[part]) for part in range(count)}
+        return Stage("parts", folders, dict.fromkeys(range(count), answer.fingerprint), receipts)
 
     def each(
         self,
@@ -364,6 +376,12 @@ def _whole(prefix: Path, receipt: Receipt) -> bool:
         if not path.is_file() or path.stat().st_size != table["bytes"]:
             return False
     return True
+
+
+def _rows(folder: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(file).num_rows for file in folder.glob("*.parquet"))
 
 
 def _weight(stages: dict[str, Stage], shard: int) -> int:

@@ -76,9 +76,10 @@ class Receipt:
     seconds: float = 0.0
     bytes: int = 0
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)  # table → rows, bytes, sha256
-    notes: dict[str, Any] = field(default_factory=dict)  # `beside`: its rows are no documents
+    notes: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     trace: list[str] = field(default_factory=list)
+    reasons: dict[str, dict[str, int]] = field(default_factory=dict)  # rule → reason → how many, where it has several
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
@@ -100,6 +101,7 @@ class Work:
         self.shard, self.inputs = job.shard, job.inputs
         self.rows_in = self.rows_out = self.units = 0
         self.drops: dict[str, Counter[str]] = {}
+        self.reasons: dict[str, Counter[str]] = {}
         self.tables: dict[str, TableWriter] = {}
         self.notes: dict[str, Any] = {}
         self._job, self._stack = job, stack
@@ -158,9 +160,9 @@ class Work:
         ]
 
     @property
-    def journal(self) -> Path:
-        """A file beside the tables of this shard that outlives the job, and a job that was killed."""
-        return self._job.prefix.with_suffix(".journal")
+    def prefix(self) -> Path:
+        """Of all that this job writes. A file that is no table of the job outlives it."""
+        return self._job.prefix
 
     @property
     def scratch(self) -> Path:
@@ -201,9 +203,13 @@ class Work:
         excerpt: str = "",
         position: int | None = None,
         paragraph: int | None = None,
+        reason: str = "",
     ) -> None:
-        """Writes a line of the ledger: what was dropped, which rule, the value found and the bound it broke."""
+        """Writes a line of the ledger: what was dropped, which rule, the value found and the bound it broke. `reason`: of
+        a rule that drops for more than one, counted beneath it."""
         self.drops.setdefault(level, Counter())[rule] += 1
+        if reason:
+            self.reasons.setdefault(rule, Counter())[reason] += 1
         self.table("ledger", LEDGER).write(
             {
                 "shard": document.shard,
@@ -266,6 +272,7 @@ def perform(job: Job) -> None:
             }  # fmt: skip
         receipt.rows_in, receipt.rows_out, receipt.notes = work.rows_in, work.rows_out, work.notes
         receipt.drops = {level: dict(sorted(rules.items())) for level, rules in sorted(work.drops.items())}
+        receipt.reasons = {rule: dict(sorted(found.items())) for rule, found in sorted(work.reasons.items())}
         receipt.bytes = sum(table["bytes"] for table in receipt.tables.values())
     except StorageFull:
         raise

@@ -46,6 +46,18 @@ def refused(capfd: pytest.CaptureFixture[str], *arguments: str, status: int = 2)
         ("engine.memory=4 apples", "engine.memory: '4 apples' is no size; write 500 MB or 4 GB"),
         ("extract.method=magic", "extract.method: "),
         ("images.sources=[moon]", "images.sources.0: "),
+        ("images.sources=[mirror]", "images: the source mirror needs its address: set images.mirror.address"),
+        (
+            "images.mirror={address: 'http://mirror.example/'}",
+            "images.mirror.address: http://mirror.example/: holds neither",
+        ),
+        ("images.mirror={address: 'mirror/{url}'}", "images.mirror.address: mirror/{url}: begins with neither"),
+        (
+            "images={sources: [mirror], mirror: {address: 'http://m/{url}'}, downloader: img2dataset}",
+            "images: img2dataset asks the web alone",
+        ),
+        ("images.downloader=wget", "images.downloader: "),
+        ("images.download.contact='a b'", "images.download.contact: "),
         ("images.download.allowed_networks=[home]", "images.download.allowed_networks.0: "),
         ("consent.lists=[nowhere.txt]", "consent.lists.0: nowhere.txt: No such file or directory"),
         ("text", "--set text: expected section.key=value"),

@@ -54,7 +54,7 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
     [
         ("exprot: {}", ("exprot: unknown key, did you mean export?", "(known: name, output, input, engine,")),
         ("export: {forms: [images], title: t, size: 1}", ("export.size: unknown key (known: forms, shard_size,",)),
-        ("images: {download: {thread: 3}}", ("images.download.thread: unknown key, did you mean threads?",)),
+        ("images: {download: {retry: 3}}", ("images.download.retry: unknown key, did you mean retries?",)),
         (
             "duplicates: {near_duplicate: {band: 3}}",
             (

@@ -330,9 +330,11 @@ def test_a_listed_image_goes_and_the_page_stays_with_the_others(tmp_path: Path) 
     [line] = done.ledger
     assert (line["level"], line["rule"], line["position"]) == ("image", "opt_out_list", 0)
     assert (line["value"], line["bound"], line["excerpt"]) == ("refuses.example", "not listed", images[0].url)
-    assert done.rows("wanted") == [
-        {"shard": 0, "row": 0, "position": 2, "url_key": key64(images[1].url), "crawl_date": 1773144000}
-    ]
+    [wanted] = done.rows("wanted")
+    assert wanted == {
+        **{"shard": 0, "row": 0, "position": 2, "url_key": key64(images[1].url), "crawl_date": 1773144000},
+        **{"host_key": key64("other.example"), "url": images[1].url},
+    }
 
 
 def test_a_page_whose_only_image_is_refused_goes_and_wants_none(tmp_path: Path) -> None:

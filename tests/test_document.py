@@ -14,6 +14,7 @@ from pipeline.document import (
     END_OF_DOCUMENT,
     SCHEMA,
     Document,
+    Hole,
     Image,
     Node,
     Signal,
@@ -50,6 +51,7 @@ documents = st.builds(
     ),
     nodes=st.lists(nodes, max_size=4),
     signals=st.lists(st.builds(Signal, texts, texts, texts), max_size=2),
+    holes=st.lists(st.builds(Hole, st.integers(0, 99), texts, st.none() | texts), max_size=2),
     language=st.none() | texts,
     language_score=st.none() | st.floats(0, 1, width=32),
 )

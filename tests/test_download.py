@@ -23,7 +23,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from pipeline.download import Attempt, DownloadSettings, download
+from pipeline.config import Asking, Images
+from pipeline.download import Attempt, download
 from pipeline.errors import UserError
 
 LOOPBACK = ["127.0.0.1/32"]
@@ -194,8 +195,8 @@ def batch(origin: Origin, inside: Origin, tmp_path_factory: pytest.TempPathFacto
     scratch = tmp_path_factory.mktemp("scratch")
     urls = [origin.url(path) for path in EXPECTED]
     urls += [origin.url("/to?" + inside.url("/jpeg")), "data:image/gif;base64,R0lGOD", urls[0]]
-    settings = DownloadSettings(
-        allowed_networks=LOOPBACK, timeout=3, max_bytes=10**6, deadline=90, user_agent="carnac-test/1"
+    settings = Asking(
+        allowed_networks=LOOPBACK, timeout=3, retries=1, max_bytes=10**6, deadline=90, user_agent="carnac-test/1"
     )
     started = time.monotonic()
     attempts = list(download(urls, settings, scratch))
@@ -248,14 +249,14 @@ def test_without_an_allowed_network_a_private_address_is_refused_and_never_asked
     for origin in serving(Origin()):
         port = origin.server_address[1]
         urls = [f"http://{host}:{port}/jpeg" for host in ("127.0.0.1", "localhost", "2130706433", "[::1]", "0")]
-        attempts = list(download(urls, DownloadSettings(deadline=60), tmp_path))
+        attempts = list(download(urls, Asking(deadline=60), tmp_path))
         assert {attempt.status for attempt in attempts} == {"refused_address"}
         assert origin.asked == {}
 
 
 def test_at_the_deadline_what_came_is_kept_and_the_rest_timed_out(origin: Origin, tmp_path: Path) -> None:
     urls = [origin.url(f"/jpeg?{n}") for n in range(20)] + [origin.url(f"/hang?{n}") for n in range(20)]
-    settings = DownloadSettings(allowed_networks=LOOPBACK, timeout=100, deadline=12, threads=8)
+    settings = Asking(allowed_networks=LOOPBACK, timeout=100, deadline=12, in_flight=8)
     started = time.monotonic()
     attempts = list(download(urls, settings, tmp_path))
     assert time.monotonic() - started < 17
@@ -298,7 +299,7 @@ def test_a_download_process_that_dies_costs_what_it_had_not_written(tmp_path: Pa
 
         killer = threading.Thread(target=kill)
         killer.start()
-        settings = DownloadSettings(allowed_networks=LOOPBACK, threads=1, timeout=60, deadline=60)
+        settings = Asking(allowed_networks=LOOPBACK, in_flight=1, timeout=60, deadline=60)
         attempts = list(download(urls, settings, tmp_path))
         killer.join()
         assert [attempt.status for attempt in attempts] == ["ok", "crashed", "crashed"]
@@ -308,8 +309,8 @@ def test_a_download_process_that_dies_costs_what_it_had_not_written(tmp_path: Pa
 def test_a_parent_that_is_killed_takes_its_download_process_along(origin: Origin, tmp_path: Path) -> None:
     program = f"""
         from pathlib import Path
-        from pipeline.download import DownloadSettings, download
-        settings = DownloadSettings(allowed_networks={LOOPBACK}, timeout=100, deadline=100)
+        from pipeline.download import Asking, download
+        settings = Asking(allowed_networks={LOOPBACK}, timeout=100, deadline=100)
         list(download([{origin.url("/hang?orphan")!r}], settings, Path({str(tmp_path)!r})))
     """
     root = Path(__file__).resolve().parent.parent
@@ -328,33 +329,33 @@ def test_a_full_disk_is_an_error_not_a_missing_image(origin: Origin, tmp_path: P
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(LARGE) // 2, hard))  # the download process inherits it
     try:
         with pytest.raises(OSError, match="do not fit into"):
-            list(download([origin.url("/large")], DownloadSettings(allowed_networks=LOOPBACK, deadline=60), tmp_path))
+            list(download([origin.url("/large")], Asking(allowed_networks=LOOPBACK, deadline=60), tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_refusals_in_headers_are_heeded_as_configured(origin: Origin, tmp_path: Path) -> None:
-    settings = DownloadSettings(allowed_networks=LOOPBACK, deadline=60, signals=["x_robots_tag"])
+    settings = Asking(allowed_networks=LOOPBACK, deadline=60, signals=["x_robots_tag"])
     attempts = list(download([origin.url("/noai?1"), origin.url("/tdm?1")], settings, tmp_path))
     assert [attempt.status for attempt in attempts] == ["opted_out", "ok"]
 
 
 def test_nothing_asked_for_starts_nothing(tmp_path: Path) -> None:
-    assert list(download([], DownloadSettings(), tmp_path)) == []
+    assert list(download([], Asking(), tmp_path)) == []
 
 
-def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "img2dataset", None)
     with pytest.raises(UserError, match=r"carnac\[download\]"):
-        download(["http://example.org/a.jpg"], DownloadSettings(), tmp_path)
+        Images.model_validate({"sources": ["web"], "downloader": "img2dataset"})
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"thread": 1},
-        {"threads": 0},
+        {"inflight": 1},
+        {"in_flight": 0},
         {"deadline": 0},
         {"allowed_networks": ["10.0.0.0/99"]},
         {"allowed_networks": ["localhost"]},
@@ -363,7 +364,7 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.Mon
 )
 def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        DownloadSettings.model_validate(settings)
+        Asking.model_validate(settings)
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +400,7 @@ def test_an_origin_with_all_faults_of_the_web_gives_each_its_reason(
     module, port = web
     originals = [f"http://h{n % 60}.example/{n}.jpg" for n in range(500)]
     prefix = f"http://127.0.0.1:{port}/"
-    settings = DownloadSettings(allowed_networks=LOOPBACK, timeout=4, deadline=120)
+    settings = Asking(allowed_networks=LOOPBACK, timeout=4, deadline=120)
     started = time.monotonic()
     attempts = list(download([prefix + url for url in originals], settings, tmp_path))
     assert time.monotonic() - started < 100

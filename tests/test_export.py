@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Picture
 
 from pipeline.config import Export
-from pipeline.document import Document, Image
+from pipeline.document import Document, Hole, Image
 from pipeline.export import groups, publish, split_of, to_published, write_shards
 from pipeline.images import PIXELS
 from pipeline.run import Stage
@@ -85,7 +85,7 @@ def test_a_row_has_the_published_columns_first_and_ours_after_them(tmp_path: Pat
     for form in ("images-train", "urls-train"):
         names = pq.read_schema(f"{done.prefix}.{form}.parquet").names
         assert names[:4] == ["images", "texts", "metadata", "general_metadata"]
-        assert names[4:] == ["crawl_date", "language", "language_score", "perplexity", "image_scores"]
+        assert names[4:] == ["crawl_date", "language", "language_score", "perplexity", "image_scores", "missing_images"]
 
 
 def test_images_and_texts_are_parallel_and_exactly_one_of_both_stands_at_each_place(tmp_path: Path) -> None:
@@ -149,6 +149,18 @@ def test_metadata_has_the_published_keys_in_their_order() -> None:
         "warc_record_length": 100,
     }
     assert row["images"] == [None, shown.url]
+
+
+def test_a_typed_hole_says_after_what_it_stood_and_why() -> None:
+    page = document("one", image(), "two", image(), "three")
+    page.nodes = [page.nodes[0], page.nodes[2], page.nodes[4]]
+    page.holes = [Hole(1, "gone", "http://host.example/a"), Hole(3, "opt_out_list", None)]
+    row = to_published(page, None)
+    assert row["texts"] == ["one", "two", "three"]
+    assert json.loads(row["missing_images"]) == [
+        {"after": 0, "reason": "gone", "src": "http://host.example/a"},
+        {"after": 1, "reason": "opt_out_list", "src": None},
+    ]
 
 
 @pytest.mark.parametrize(

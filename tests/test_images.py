@@ -1,15 +1,15 @@
 """The image stage: from the record of the crawl or from the web, with a reason for every image that is not had."""
 
-import http.server
-import importlib.util
-import threading
-from collections.abc import Iterator
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.answers import Answer, Answers
 from pipeline.config import Consent, Images
+from pipeline.document import Hole
 from pipeline.images import get_images
 from pipeline.warc import Record, read
 from tests.crawls import picture, write_warc
@@ -98,62 +98,84 @@ def test_an_image_is_decoded_once_for_its_hashes_and_for_the_classifier(tmp_path
     assert len(seen.phash or "") == 16
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        refused = self.path == "/refused.png"
-        status = 404 if self.path == "/gone.png" else 200
-        self.send_response(status)
-        self.send_header("Content-Type", "image/png")
-        self.send_header("Content-Length", str(len(GOOD)))
-        if refused:
-            self.send_header("X-Robots-Tag", "noai")
-        self.end_headers()
-        self.wfile.write(GOOD)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: the test says what was asked."""
+def answered(tmp_path: Path, *found: tuple[str, bytes | str]) -> tuple[str, ...]:
+    """What the query leaves of answers of the web: images, or reasons, for the images of one document in their order."""
+    rows = []
+    with Answers(tmp_path / "stages" / "fetched" / "00000.answers") as answers:
+        for number, (url, said) in enumerate(found):
+            reason, body = (said, None) if isinstance(said, str) else ("ok", io.BytesIO(said))
+            headers = [["x-robots-tag", "noai"]] if "says-no" in url else []
+            answers.add(Answer(number, url, reason.partition(":")[0], reason.partition(": ")[2], headers=headers), body)
+        answers.reopen()
+        for number in range(len(found)):
+            answer, place, size = answers.find(number) or (None, 0, 0)
+            assert answer is not None
+            row = {"reason": answer.reason, "detail": answer.detail, "headers": json.dumps(answer.headers)}
+            rows.append(at({"part": 0, "place": place, "size": size} | row, 0, number + 1))
+    return write_verdicts(tmp_path / "answers", 0, rows)
 
 
 @pytest.fixture
-def web() -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def fetched(tmp_path: Path) -> Path:
+    (tmp_path / "stages" / "fetched").mkdir(parents=True)
+    return tmp_path
 
 
-@pytest.mark.skipif(importlib.util.find_spec("img2dataset") is None, reason="needs carnac[download]")
-def test_the_web_is_asked_only_for_what_the_crawl_has_not(web: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
-    host = f"http://127.0.0.1:{web.server_port}"
-    urls = [f"{host}/{name}.png" for name in ("held", "good", "gone", "refused")]
-    found = records(tmp_path, (urls[0], picture(3)))
-    verdicts = write_verdicts(tmp_path / "records", 0, [at(found[urls[0]], 0, 1)])
-    page = document("Some text.", *(image(url) for url in urls), image(urls[1]))
-    download = {"allowed_networks": ["127.0.0.1/32"], "retries": 0}
-    settings = (
-        Images.model_validate({"sources": ["crawl", "web"], "download": download}),
-        Consent(signals=["x_robots_tag"]),
-    )
-    done = run_stage(get_images, settings, [page], tmp_path, records=verdicts)
+def test_an_image_of_the_web_is_read_from_its_answer_and_a_missing_one_leaves_a_typed_hole(fetched: Path) -> None:
+    urls = [
+        f"http://host.example/{name}" for name in ("good", "gone", "late", "refused", "says-no", "broken", "unasked")
+    ]
+    said: list[bytes | str] = [GOOD, "gone: HTTP 404", "timed_out: too late", "opted_out: tdm_reservation: header 1",
+            GOOD, GOOD[:99]]  # fmt: skip
+    answers = answered(fetched, *zip(urls, said, strict=False))
+    page = document("Some text.", *(image(url) for url in urls))
+    settings = Images(sources=["web"]), Consent(signals=["x_robots_tag", "tdm_reservation"])
+    done = run_stage(get_images, settings, [page], fetched, answers=answers)
     [kept] = done.kept
-    assert pieces(kept) == ["Some text.", urls[0], urls[1], urls[1]]
-    assert [row["bytes"] for row in done.rows("pixels")] == [picture(3), GOOD, GOOD]
-    assert {(row["rule"], row["value"]) for row in done.ledger} == {
+    assert pieces(kept) == ["Some text.", urls[0]]
+    assert [row["bytes"] for row in done.rows("pixels")] == [GOOD]
+    assert [(row["rule"], row["value"]) for row in done.ledger] == [
         ("image_missing", "gone: HTTP 404"),
+        ("image_missing", "timed_out: too late"),
+        ("tdm_reservation", "header 1"),
         ("x_robots_tag", "header x-robots-tag: noai"),
+        ("image_broken", "truncated"),
+        ("image_missing", "not in the crawl"),
+    ]
+    assert kept.holes == [
+        Hole(2, "gone", urls[1]),
+        Hole(3, "timed_out", urls[2]),
+        Hole(4, "tdm_reservation", None),  # who refused is not handed on by address
+        Hole(5, "x_robots_tag", None),
+        Hole(6, "truncated", urls[5]),
+        Hole(7, "not in the crawl", urls[6]),
+    ]
+    assert done.receipt.reasons == {
+        "image_broken": {"truncated": 1},
+        "image_missing": {"gone": 1, "not in the crawl": 1, "timed_out": 1},
     }
-    assert sorted(web.asked) == ["/gone.png", "/good.png", "/refused.png"]  # type: ignore[attr-defined]
-    assert not list(tmp_path.rglob("*.tmp"))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("img2dataset") is None, reason="needs carnac[download]")
-def test_a_private_address_is_not_asked(web: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
-    page = document("Some text.", image(f"http://127.0.0.1:{web.server_port}/good.png"))
-    done = run_stage(get_images, (Images(sources=["web"]), Consent()), [page], tmp_path)
-    assert done.ledger[0]["value"].startswith("refused_address")
-    assert web.asked == []  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("sources", "bytes_of"), [(["crawl", "web"], "crawl"), (["web", "crawl"], "web"), (["mirror", "crawl"], "web")]
+)
+def test_the_first_source_that_has_an_image_gives_it(sources: list[str], bytes_of: str, fetched: Path) -> None:
+    url = "http://host.example/a.png"
+    found = records(fetched, (url, picture(3)))
+    verdicts = write_verdicts(fetched / "records", 0, [at(found[url], 0, 1)])
+    answers = answered(fetched, (url, GOOD))
+    images = Images.model_validate({"sources": sources, "mirror": {"address": "http://mirror.example/{url}"}})
+    page = document("Some text.", image(url))
+    done = run_stage(get_images, (images, Consent()), [page], fetched, records=verdicts, answers=answers)
+    assert [row["bytes"] for row in done.rows("pixels")] == [{"crawl": picture(3), "web": GOOD}[bytes_of]]
+
+
+def test_a_refusal_of_the_first_source_is_not_asked_around(fetched: Path) -> None:
+    url = "http://host.example/a.png"
+    found = records(fetched, (url, GOOD))
+    verdicts = write_verdicts(fetched / "records", 0, [at(found[url], 0, 1)])
+    answers = answered(fetched, (url, "opted_out: x_robots_tag: header x-robots-tag: noai"))
+    page = document("Some text.", image(url))
+    settings = Images(sources=["web", "crawl"]), Consent()
+    done = run_stage(get_images, settings, [page], fetched, records=verdicts, answers=answers)
+    assert done.dropped == [("image", "x_robots_tag")]

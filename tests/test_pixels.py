@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import resource
 import signal
 import struct
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageCms, ImageOps
 
 from pipeline.pixels import HASHES, Broken, Facts, Reader, look, sniff
 
@@ -117,8 +118,7 @@ def test_a_cut_jpeg_is_called_truncated() -> None:
     [
         b"",
         b"<!doctype html><title>not here</title>",
-        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
-        b'<?xml version="1.0"?><svg/>',
+        b"<!doctype html><p>An inline <svg/> makes no drawing of a page.",
         b"%PDF-1.7",
         b"RIFF\0\0\0\0WAVEfmt ",
         b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
@@ -128,6 +128,19 @@ def test_a_cut_jpeg_is_called_truncated() -> None:
 )
 def test_what_is_no_raster_image_is_not_an_image(data: bytes) -> None:
     assert reason(data) == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        b'<?xml version="1.0"?><svg/>',
+        b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- drawn by <hand> --><!DOCTYPE svg [<!ENTITY a "b">]><svg:svg width="9"/>',
+        b'<svg><image href="file:///etc/passwd"/><image href="http://169.254.169.254/"/></svg>',
+    ],
+)
+def test_a_drawing_is_told_apart_and_not_drawn(data: bytes) -> None:
+    assert reason(data) == "svg"
 
 
 def test_a_name_or_header_cannot_pass_another_format_off() -> None:
@@ -154,6 +167,47 @@ def test_a_bomb_is_refused_by_its_header_at_once() -> None:
     for data in (png_bomb(50_000, 50_000), gif, webp_bomb()):
         assert reason(data) == "too_many_pixels"
     assert time.perf_counter() - started < 1
+
+
+def test_what_is_packed_beside_the_picture_is_bounded_too() -> None:
+    """Profiles and texts of a PNG are compressed on their own: a few kilobytes can be a hundred megabytes."""
+    data = encode("png")
+    packed = zlib.compress(bytes(100_000_000), 9)
+    for kind, head in ((b"iCCP", b"icc\0\0"), (b"zTXt", b"Comment\0\0"), (b"iTXt", b"Comment\0\1\0\0\0")):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answer = see(data[:33] + png_chunk(kind, head + packed) + data[33:])
+        assert isinstance(answer, Facts) or answer.reason == "undecodable"
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+@pytest.mark.parametrize(
+    "profile",
+    [b"", b"no profile at all", bytes(100_000), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()],
+)
+def test_a_colour_profile_whole_or_damaged_leaves_the_facts_as_they_are(format: str, profile: bytes) -> None:
+    with_profile, plain = see(encode(format, icc_profile=profile)), see(encode(format))
+    assert isinstance(with_profile, Facts)
+    assert isinstance(plain, Facts)
+    assert (with_profile.width, with_profile.height) == (plain.width, plain.height)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "gif"])
+@pytest.mark.parametrize(
+    "tail", [b"<script>alert(1)</script>", b"PK\x03\x04" + bytes(100), b"%PDF-1.7", b"\xff\xd8\xff"]
+)
+def test_a_file_that_is_an_image_and_something_else_is_the_image(format: str, tail: bytes) -> None:
+    data = encode(format)
+    facts = see(data + tail)
+    assert isinstance(facts, Facts)
+    assert (facts.format, facts.width, facts.height, facts.size) == (format, 64, 48, len(data) + len(tail))
+
+
+@pytest.mark.parametrize(
+    "data", [b"GIF89a=1;/*" + bytes(20) + b"*/alert(1)", b"BM<script>", b"\xff\xd8\xff<?php", b"RIFF____WEBP<html>"]
+)
+def test_a_signature_alone_makes_no_image(data: bytes) -> None:
+    assert reason(data) in {"undecodable", "truncated"}
 
 
 def test_the_frames_of_an_animation_share_one_pixel_bound() -> None:

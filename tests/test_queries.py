@@ -26,7 +26,7 @@ def rows(columns: str, *values: tuple[Any, ...]) -> pa.Table:
         "row": pa.int32(),
         "position": pa.int32(),
         "paragraph": pa.int32(),
-        "warc": pa.string(),
+        **dict.fromkeys(("warc", "url", "reason", "detail", "headers"), pa.string()),
         "signature": pa.binary(),
         "images": pa.binary(),
     }
@@ -42,6 +42,7 @@ BANDS = "shard row band_key order_key"
 SIGNATURES = "shard row signature_key signature images"
 GONE = "shard row"
 RECORDS = "url_key date warc record_offset record_length"
+ASKED = "shard row position url_key host_key url"
 EDGES = "child parent"
 PICTURES = "shard row position picture h0 h1 h2 h3"
 TWINS = "shard row twin_shard twin_row"
@@ -298,6 +299,35 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         {},
         [(1, 0, 0, 5), (0, 2, -1, 5)],
     ),
+    "an address is asked for once, in the part of its host, and told if the crawl has it": (
+        "addresses",
+        {
+            "wanted": rows(ASKED, (0, 0, 1, 7, 50, "http://a/7"), (1, 0, 2, 7, 50, "http://a:80/7"), (0, 0, 2, 8, -3, "http://b/8"),
+                           (2, 5, 0, 9, -3, "http://b/9")),
+            "records": rows("shard row position warc record_offset record_length", (0, 0, 2, "w", 1, 2)),
+        },
+        {"parts": 4},
+        [(2, 7, "http://a/7", 0), (1, 8, "http://b/8", 1), (1, 9, "http://b/9", 0)],
+    ),
+    "each place of an address has its answer, and one without answer none": (
+        "answers",
+        {
+            "wanted": rows(ASKED, (0, 0, 1, 7, 50, "u"), (1, 3, 2, 7, 50, "u"), (0, 0, 2, 8, 50, "v")),
+            "answers": rows("url_key part reason detail headers place size", (7, 1, "ok", "", "[]", 100, 20)),
+        },
+        {},
+        [(0, 0, 1, 1, "ok", "", "[]", 100, 20), (1, 3, 2, 1, "ok", "", "[]", 100, 20)],
+    ),
+    "an address counts once among all that are named and among those that are wanted": (
+        "saving",
+        {
+            "named": rows("url_key", (7,), (7,), (8,), (9,)),
+            "wanted": rows(ASKED, (0, 0, 1, 7, 50, "u"), (1, 3, 2, 7, 50, "u")),
+        },
+        {},
+        [(3, 1)],
+    ),
+    "no page, no image": ("saving", {"named": rows("url_key"), "wanted": rows(ASKED)}, {}, [(0, 0)]),
     "nobody is nobody": ("nobody", {"pages": rows(KEYED, (0, 0, 7, 100))}, {}, []),
 }  # fmt: skip
 

@@ -1,13 +1,17 @@
 """Runs of the whole flow: the same bytes whatever the workers, resume, what a change redoes, what a failure costs."""
 
 import hashlib
+import http.server
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -260,3 +264,107 @@ def test_a_shard_that_kills_its_worker_is_a_failed_receipt_that_the_next_run_tri
             assert set(stage.prefixes) == {0, 2}
             assert [failed.error for failed in run.failures] == ["the worker died twice (SIGSEGV)"]
         assert receipts(run.folder, "deadly")[1]["error"] == "the worker died twice (SIGSEGV)"
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """A mirror that holds the pictures of `pages_without_pictures`, but for some."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        with self.server.lock:  # type: ignore[attr-defined]
+            self.server.asked[self.path] += 1  # type: ignore[attr-defined]
+        seed = int(self.path.rpartition("/")[2].removesuffix(".png"))
+        status = {3: 404, 5: self.server.status}.get(seed, 200)  # type: ignore[attr-defined]
+        body = picture(seed) if status == 200 else b""
+        time.sleep(0.02)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing: the test says what was asked."""
+
+
+@pytest.fixture
+def mirror() -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.asked, server.status, server.lock = Counter(), 500, threading.Lock()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def pages_without_pictures(folder: Path, server: http.server.ThreadingHTTPServer, count: int = 60) -> Path:
+    """A configuration over pages of many hosts whose pictures only the mirror has; two of a page, the second everyone's."""
+    for number in range(3):
+        pages = [
+            (f"http://host{seed}.example/page", "text/html; charset=utf-8",
+             page(prose(seed), [f"/{seed}.png", f"http://shared{seed // 5}.example/{1000 + seed // 5}.png"]))
+            for seed in range(number * count // 3, (number + 1) * count // 3)
+        ]  # fmt: skip
+        write_warc(folder / "crawl" / f"{number}.warc.gz", pages)
+    address = f"http://127.0.0.1:{server.server_port}/{{url}}"
+    download = {"retries": 0, "processes": 2, "back_off": 0.01}
+    images = {"sources": ["crawl", "mirror"], "mirror": {"address": address}, "download": download}
+    return write_configuration(folder, images=images, image_rules={"document": {"text_and_image": {}}})
+
+
+def test_images_of_a_mirror_are_asked_for_once_in_a_run_and_holes_are_told(
+    mirror: http.server.ThreadingHTTPServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configuration = str(pages_without_pictures(tmp_path, mirror))
+    assert main(["run", configuration]) == 0
+    asked = mirror.asked.copy()  # type: ignore[attr-defined]
+    assert set(asked.values()) == {1}
+    assert len(asked) == 60 + 12
+    said = capfd.readouterr().out
+    assert "image_missing 2 (gone 1, server_error 1)" in " ".join(said.split())
+    assert "Images asked for: 72 of the 72 that all pages name" in said
+    corpus = corpus_of(tmp_path / "out")
+
+    assert main(["run", configuration]) == 0
+    assert "Nothing to do" in capfd.readouterr().out
+    assert mirror.asked == asked  # type: ignore[attr-defined]
+
+    # What failed for a passing reason is asked for again when that is wanted, and only that; what is new is redone.
+    assert main(["run", configuration, "--retry-images"]) == 0
+    assert "1 image addresses failed for a passing reason" in capfd.readouterr().out
+    assert mirror.asked - asked == {"/http://host5.example/5.png": 1}  # type: ignore[attr-defined]
+    assert corpus_of(tmp_path / "out") == corpus
+    mirror.status = 200  # type: ignore[attr-defined]
+    assert main(["run", configuration, "--retry-images"]) == 0
+    assert corpus_of(tmp_path / "out") != corpus
+    fresh = ["--set", f"output={tmp_path / 'fresh'}"]
+    assert main(["run", configuration, *fresh]) == 0
+    assert corpus_of(tmp_path / "out") == corpus_of(tmp_path / "fresh")
+
+
+@pytest.mark.timeout(600)
+def test_killed_while_images_are_fetched_a_rerun_asks_for_the_rest_alone(
+    mirror: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    configuration = str(pages_without_pictures(tmp_path, mirror))
+    assert main(["run", configuration, "--set", f"output={tmp_path / 'undisturbed'}"]) == 0
+    mirror.asked.clear()  # type: ignore[attr-defined]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run", configuration, "--set", "images.download.in_flight=3"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+    )  # fmt: skip
+    while mirror.asked.total() < 30:  # type: ignore[attr-defined]
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not list((tmp_path / "out" / "stages" / "fetched").glob("*.json"))
+    assert main(["run", configuration, "--set", "images.download.in_flight=3"]) == 0
+    asked = mirror.asked.total()  # type: ignore[attr-defined]
+    assert 72 <= asked <= 72 + 2 * 3
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+    one, other = corpus_of(tmp_path / "out"), corpus_of(tmp_path / "undisturbed")
+    assert {name: one[name] for name in one if name.endswith(".parquet")} == {
+        name: other[name] for name in other if name.endswith(".parquet")
+    }
