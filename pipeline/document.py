@@ -68,6 +68,7 @@ class Document:
     language: str | None = None
     language_score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    payload_digest: str = ""  # of the record, as its header writes it or computed
 
     @property
     def texts(self) -> list[str]:
@@ -107,6 +108,7 @@ SCHEMA = pa.schema(
         ("language", pa.string()),
         ("language_score", pa.float32()),
         ("scores", SCORES),
+        ("payload_digest", pa.string()),
     ]
 )
 

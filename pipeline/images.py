@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from filters.verdict import Verdict
 from pipeline.consent import refusal
+from pipeline.digests import payload_digest
 from pipeline.document import Document, Image, Node
 from pipeline.keys import canonical_url
 from pipeline.models.clip import Aesthetic, Clip, neighbours
@@ -16,7 +17,7 @@ from pipeline.models.nsfw import Nsfw
 from pipeline.pixels import HASHES, Facts, look
 from pipeline.signals import header_signals
 from pipeline.warc import read_at
-from pipeline.work import Work
+from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import AestheticModel, ClipModel, Consent, Images, ImageScores, NsfwModel
@@ -149,7 +150,11 @@ class _Crawl:
         if place is None:
             return MISSING
         record = read_at(place["warc"], place["record_offset"], place["record_length"])
-        if canonical_url(record.url) != canonical_url(image.url):  # two addresses with one key
+        if place["revisit"]:
+            same = key64(payload_digest(record).text) == place["payload_key"]
+        else:
+            same = canonical_url(record.url) == canonical_url(image.url)
+        if not same:  # two addresses or digests with one key
             return MISSING
         if no := refusal(header_signals(record.headers), self.heeded):
             return no

@@ -18,11 +18,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from pipeline import warc
 from pipeline.config import Config
 from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.progress import Progress
+from pipeline.shards import Part, parts_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
 from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
 
@@ -132,12 +132,10 @@ class Run:
         write_json(self.folder / "run.json", self._identity() | {"stages": self.stages})
 
     def warcs(self) -> Stage:
-        """The input files as a stage whose shards they are."""
-        paths = list_warcs(self.config.input.paths)
-        for path in paths:
-            warc.check(path)
-        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
-        return Stage("warc", shards, {shard: identity(path) for shard, path in enumerate(paths)})
+        """The input files, the large ones cut, as a stage: its shards are numbered by file, then by place in it."""
+        found = dict(enumerate(parts_of(list_warcs(self.config.input.paths), self.config.input.split)))
+        prefixes = {shard: part.inputs for shard, part in found.items()}
+        return Stage("warc", prefixes, {shard: part.fingerprint for shard, part in found.items()})
 
     def each(
         self,
@@ -300,7 +298,10 @@ def _weight(stages: dict[str, Stage], shard: int) -> int:
     for stage in stages.values():
         if shard in stage.receipts:
             return stage.receipts[shard].rows_out
-    return sum(Path(path).stat().st_size for path in stages["warc"].prefixes[shard]) if "warc" in stages else 1
+    if "warc" not in stages:
+        return 1
+    part = Part.of(stages["warc"].prefixes[shard])
+    return part.end - part.start
 
 
 def _digest(value: Any) -> str:

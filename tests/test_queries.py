@@ -36,7 +36,7 @@ PAGES = "shard row url_key crawl_date"
 IMAGES = "shard row position url_key crawl_date"
 PARAGRAPHS = "shard row position paragraph text_key"
 GONE = "shard row"
-RECORDS = "url_key date warc record_offset record_length"
+RECORDS = "url_key date warc record_offset record_length payload_key"
 EDGES = "child parent"
 TWINS = "shard row twin_shard twin_row"
 
@@ -85,16 +85,36 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         "nearest_record",
         {
             "wanted": rows(IMAGES, (0, 0, 1, 7, 100), (0, 1, 1, 7, 900), (0, 2, 1, 9, 100)),
-            "records": rows(RECORDS, (7, 90, "a", 1, 11), (7, 1000, "b", 2, 22), (8, 100, "c", 3, 33)),
+            "records": rows(RECORDS, (7, 90, "a", 1, 11, 5), (7, 1000, "b", 2, 22, 6), (8, 100, "c", 3, 33, 5)),
         },
         {},
-        [(0, 0, 1, "a", 1, 11), (0, 1, 1, "b", 2, 22)],
+        [(0, 0, 1, "a", 1, 11, 5, False), (0, 1, 1, "b", 2, 22, 6, False)],
     ),
     "records equally near: the later one": (
         "nearest_record",
-        {"wanted": rows(IMAGES, (0, 0, 1, 7, 100)), "records": rows(RECORDS, (7, 90, "a", 1, 1), (7, 110, "b", 2, 2))},
+        {"wanted": rows(IMAGES, (0, 0, 1, 7, 100)), "records": rows(RECORDS, (7, 90, "a", 1, 1, 5), (7, 110, "b", 2, 2, 6))},
         {},
-        [(0, 0, 1, "b", 2, 2)],
+        [(0, 0, 1, "b", 2, 2, 6, False)],
+    ),
+    "a revisit stands for the first record with its payload; without one it is nothing": (
+        "nearest_record",
+        {
+            "wanted": rows(IMAGES, (0, 0, 1, 7, 100), (0, 0, 2, 8, 100)),
+            "records": rows(
+                RECORDS, (7, 100, "c", 9, 0, 5), (3, 50, "b", 2, 20, 5), (4, 40, "a", 1, 10, 5), (8, 100, "c", 9, 0, 6)
+            ),
+        },
+        {},
+        [(0, 0, 1, "a", 1, 10, 5, True)],
+    ),
+    "a record of the address itself comes before a revisit of the same time": (
+        "nearest_record",
+        {
+            "wanted": rows(IMAGES, (0, 0, 1, 7, 100)),
+            "records": rows(RECORDS, (7, 100, "c", 9, 0, 5), (3, 50, "b", 2, 20, 5), (7, 100, "d", 1, 10, 6)),
+        },
+        {},
+        [(0, 0, 1, "d", 1, 10, 6, False)],
     ),
     "documents that share a band are joined to the smallest": (
         "near_edges",

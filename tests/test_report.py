@@ -103,7 +103,8 @@ def test_the_funnel_is_json_for_other_programs(run: Path) -> None:
     assert [summary["stage"] for summary in read] == STAGES
     assert read[1]["drops"]["paragraph"] == {"number_of_words": 1}
     assert set(read[0]) == {
-        *("stage", "shards", "failed", "rows_in", "rows_out", "seconds", "bytes", "drops", "errors", "query")
+        *("stage", "shards", "failed", "rows_in", "rows_out", "seconds", "bytes", "drops", "errors", "query"),
+        *("lost", "wrong_digests"),
     }
 
 
