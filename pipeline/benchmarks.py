@@ -15,11 +15,11 @@ from filters.verdict import Verdict
 from pipeline.document import Document, Image
 from pipeline.errors import UserError
 from pipeline.hamming import BITS, telling, words
+from pipeline.header import UNKNOWN_DATE
 from pipeline.ngrams import Sorted, ngram_keys, word_keys
 from pipeline.ngrams import words as spelled
 from pipeline.pixels import HASHES, Facts, look
 from pipeline.storage import read_rows
-from pipeline.warc import UNKNOWN_DATE
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:

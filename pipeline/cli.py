@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("config", metavar="CONFIG")
     explain.add_argument("url", metavar="URL", nargs="?")
     explain.add_argument("--rule", metavar="NAME", help="instead of a page: some of what this rule dropped")
+    explain.add_argument("--record", action="store_true", help="instead: its WARC records as they were written")
     explain.add_argument("--sample", metavar="N", type=int, default=20, help="how many drops of the rule (20)")
     explain.set_defaults(command=_explain)
 
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pipeline.earlier import write_retracted
     from pipeline.export import publish
     from pipeline.flow import flow
-    from pipeline.report import funnel, print_funnel
+    from pipeline.report import funnel, losses, print_funnel
     from pipeline.run import Run
 
     settings = config.load(arguments.config, arguments.set)
@@ -125,6 +126,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if retracted:
         print(f"{'retracted':<20} {retracted}: what falls from the corpora of earlier runs")
     print(f"{'card':<20} {corpus / 'README.md'}" if files else "No document is left: the table says where they went.")
+    for line in losses(summaries):
+        print(line, file=sys.stderr)
     for receipt in run.failures:
         print(f"failed: {receipt.stage}, shard {receipt.shard}: {receipt.error}", file=sys.stderr)
     if run.failures:
@@ -135,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from pipeline.report import as_json, funnel, print_funnel
+    from pipeline.report import as_json, funnel, losses, print_funnel
 
     settings = config.load(arguments.config, arguments.set)
     summaries = funnel(Path(settings.output))
@@ -143,6 +146,8 @@ def _status(arguments: argparse.Namespace) -> int:
         print(json.dumps(as_json(summaries), indent=1))
     else:
         print_funnel(summaries, Console(width=None if sys.stdout.isatty() else 120))
+        for line in losses(summaries):
+            print(line, file=sys.stderr)
         for summary in summaries:
             for error in summary.errors:
                 print(f"failed: {summary.stage}, {error}", file=sys.stderr)
@@ -151,12 +156,18 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.minhash import curve
-    from pipeline.report import explain, sample_of_rule
+    from pipeline.report import explain, records, sample_of_rule
 
     settings = config.load(arguments.config, arguments.set)
     folder = Path(settings.output)
     if (arguments.url is None) == (arguments.rule is None):
         raise UserError("explain: name a page's URL, or --rule NAME")
+    if arguments.record:
+        if not arguments.url:
+            raise UserError("explain --record: name a page's URL")
+        for piece in records(folder, arguments.url):
+            sys.stdout.buffer.write(piece)
+        return 0
     if arguments.rule == "near_duplicate" and settings.duplicates.near_duplicate:
         for line in curve(settings.duplicates.near_duplicate):
             print(line)

@@ -58,10 +58,11 @@ class Section(BaseModel):
 
 
 class Input(Section):
-    """WARC or ARC files: paths, folders (searched through) and globs."""
+    """WARC, ARC or WACZ files: paths, folders (searched through) and globs."""
 
     paths: list[str] = Field(min_length=1)
     against: list[str] = []  # folders of earlier runs, whose documents these are compared with
+    split: Bytes = 200 * 10**6  # compressed bytes of a shard of work, about a minute of reading and extracting
 
 
 class EngineSettings(Section):

@@ -78,6 +78,7 @@ class Document:
     language_score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     holes: list[Hole] = field(default_factory=list)
+    payload_digest: str = ""  # of the record, as its header writes it or computed
 
     @property
     def texts(self) -> list[str]:
@@ -118,6 +119,7 @@ SCHEMA = pa.schema(
         ("language_score", pa.float32()),
         ("scores", SCORES),
         ("holes", pa.list_(pa.struct([("position", pa.int32()), ("reason", pa.string()), ("url", pa.string())]))),
+        ("payload_digest", pa.string()),
     ]
 )
 

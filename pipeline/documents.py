@@ -1,27 +1,33 @@
-"""WARC file in; its pages as documents, an index of its image records and the addresses of all images out."""
+"""A part of a WARC file in; its pages as documents, an index of its image records, the addresses of all images out."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from filters.verdict import Verdict
+from pipeline.archive import WACZ_SUFFIX, base_name, warcs_inside
 from pipeline.canonical import canonical_url
 from pipeline.deadline import Late, deadline
+from pipeline.digests import payload_digest
 from pipeline.document import Document
 from pipeline.errors import UserError
+from pipeline.header import UNKNOWN_DATE, date
 from pipeline.html.decode import decode
 from pipeline.html.extract import extract
 from pipeline.keys import NAMED
+from pipeline.shards import Part, check
 from pipeline.signals import page_signals
-from pipeline.warc import UNKNOWN_DATE, Damage, Record, read
+from pipeline.warc import Damage, Record, read, read_at
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import Extract
 
-# Where the crawl holds an image itself. `warc` is the file's path as the configuration names it.
+# Where the crawl holds an image itself. `warc` is the file's path as the configuration names it. A revisit, which says that
+# an address gave the same payload as another record, has the length 0.
 RECORDS = pa.schema(
     [
         ("url_key", pa.int64()),
@@ -29,34 +35,57 @@ RECORDS = pa.schema(
         ("warc", pa.string()),
         ("record_offset", pa.int64()),
         ("record_length", pa.int64()),
+        ("payload_key", pa.int64()),  # of the payload's digest
     ]
 )
 HTML_TYPES = {"text/html", "application/xhtml+xml"}
 IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 
 
+MAX_TOLD = 20  # records whose wrong digest the receipt names
+
+
 def read_documents(work: Work, settings: "Extract") -> None:
     """Every HTML response that was answered with 200 becomes a document; images are written down by address."""
     extract("<p>A page", "http://localhost/", settings.method)  # what a method loads is not to count as a page's time
     images, named = work.table("records", RECORDS), work.table("named", NAMED)
-    [path] = work.inputs["warc"]
-    for record in read(path):
-        page = _page(record, work.shard, work.rows_in)
-        if isinstance(record, Damage):
-            at = f"byte {record.offset}, {record.length} bytes"
-            work.drop(page, "record", "damage", Verdict(False, record.reason, "a whole record"), at)
+    part = Part.of(work.inputs["warc"])
+    work.notes["file"] = part.path
+    originals = _Originals(part.path)
+    for item in read(part.path, start=part.start, end=part.end):
+        page = _page(item, work.shard, work.rows_in)
+        if isinstance(item, Damage):
+            at = f"{base_name(part.path)}: byte {item.offset}, {item.length} bytes, about {item.records} records"
+            work.drop(page, "record", "damage", Verdict(False, item.reason, "a whole record"), at)
+            _add(work, "lost", stretches=1, bytes=item.length, records=item.records)
             continue
-        work.units = record.offset + record.length
+        record = item
+        work.units = max(0, record.offset + record.length - part.start)
         work.count()
-        if record.type not in ("response", "resource"):
+        if record.type not in ("response", "resource", "revisit"):
             continue
-        if record.status in (None, 200) and _mime(record).startswith(IMAGE_TYPES):
-            if record.length:  # otherwise no pointer can name it
-                images.write(_image_record(record, path))
+        page.payload_digest, wrong = payload_digest(record)
+        if wrong:
+            _add(work, "wrong_digests", records=1)
+            told = work.notes["wrong_digests"].setdefault("at", [])
+            told += [record.offset] if len(told) < MAX_TOLD else []
+        if record.type == "revisit":
+            original = originals.of(record, page.payload_digest)
+            _add(work, "revisits", **{"resolved" if original else "elsewhere": 1})
+            if original is None or _is_image(original):  # it may be an image's, and its original in another file
+                images.write(_image_record(record, part.path, page.payload_digest) | {"record_length": 0})
+                continue
+            record = original
+        elif record.length:  # otherwise no pointer can name it
+            originals.add(record, page.payload_digest)
+        if _is_image(record):
+            if record.length:
+                images.write(_image_record(record, part.path, page.payload_digest))
+            continue
+        if not work.begin(work.rows_in, page):
+            work.rows_in += 1
             continue
         work.rows_in += 1
-        if not work.begin(record.offset, page):
-            continue
         no = fill(page, record, settings)
         work.end()
         if no is None:
@@ -65,6 +94,45 @@ def read_documents(work: Work, settings: "Extract") -> None:
                 named.write({"url_key": key64(canonical_url(image.url))})
         else:
             work.drop(page, "document", *no)
+
+
+def _add(work: Work, note: str, **counts: int) -> None:
+    noted = work.notes.setdefault(note, {})
+    for name, count in counts.items():
+        noted[name] = noted.get(name, 0) + count
+
+
+class _Originals:
+    """Where the records of this part lie that a later one may refer to, by payload digest and by address and date."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._places: dict[int, tuple[int, int]] = {}
+
+    def add(self, record: Record, digest: str) -> None:
+        for key in (key64(digest), key64(record.url, str(record.date))):
+            self._places.setdefault(key, (record.offset, record.length))
+
+    def of(self, revisit: Record, digest: str) -> Record | None:
+        """The record with the payload that a revisit refers to, at the revisit's address, date and place; or none."""
+        written = revisit.fields.get("warc-payload-digest")
+        then = date(revisit.fields.get("warc-refers-to-date", ""))
+        place = self._places.get(key64(revisit.fields.get("warc-refers-to-target-uri", ""), str(then)))
+        if written:
+            place = self._places.get(key64(digest)) or place
+        if place is None:
+            return None
+        original = read_at(self.path, *place)
+        if written and payload_digest(original).text != written:
+            return None
+        return replace(
+            original, url=revisit.url, date=revisit.date, offset=revisit.offset, length=revisit.length,
+            headers=revisit.headers or original.headers,
+        )  # fmt: skip
+
+
+def _is_image(record: Record) -> bool:
+    return record.status in (None, 200) and _mime(record).startswith(IMAGE_TYPES)
 
 
 def fill(page: Document, record: Record, settings: "Extract") -> tuple[str, Verdict] | None:
@@ -101,15 +169,22 @@ def documents_of(path: str, settings: "Extract", url: str = "") -> Iterator[Docu
 
 
 def records_of(path: str, url: str) -> Iterable[Record | Damage]:
-    """The records of a WARC or ARC file; an HTML file is a record of the page at `url`."""
-    if not path.lower().endswith((".html", ".htm", ".xhtml")):
-        return read(path)
-    name = Path(path).name
-    try:
-        body = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    return [Record("resource", url or name, UNKNOWN_DATE, name, 0, 0, content_type="text/html", body=body)]
+    """The records of a WARC, ARC or WACZ file; an HTML file is a record of the page at `url`.
+
+    Raises:
+        UserError: the file cannot be opened, or is none of them.
+    """
+    if path.lower().endswith((".html", ".htm", ".xhtml")):
+        name = Path(path).name
+        try:
+            body = Path(path).read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        yield Record("resource", url or name, UNKNOWN_DATE, name, 0, 0, content_type="text/html", body=body)
+        return
+    for file in warcs_inside(path) if path.endswith(WACZ_SUFFIX) else [path]:
+        check(file)
+        yield from read(file)
 
 
 def _mime(record: Record) -> str:
@@ -122,11 +197,12 @@ def _page(record: Record | Damage, shard: int, row: int) -> Document:
     return Document(shard, row, record.url, record.filename, record.offset, record.length, record.date, [])
 
 
-def _image_record(record: Record, path: str) -> dict[str, Any]:
+def _image_record(record: Record, path: str, digest: str) -> dict[str, Any]:
     return {
         "url_key": key64(canonical_url(record.url)),
         "date": int(record.date.timestamp()),
         "warc": path,
         "record_offset": record.offset,
         "record_length": record.length,
+        "payload_key": key64(digest),
     }

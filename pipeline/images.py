@@ -13,13 +13,14 @@ from pipeline.canonical import canonical_url
 from pipeline.consent.embedded import image_findings
 from pipeline.consent.finding import Finding, decisive, write_evidence
 from pipeline.consent.headers import refusal
+from pipeline.digests import payload_digest
 from pipeline.document import Document, Hole, Image, Node
 from pipeline.models.clip import Aesthetic, Clip, neighbours
 from pipeline.models.nsfw import Nsfw
 from pipeline.pixels import HASHES, Facts, look
 from pipeline.signals import header_signals
 from pipeline.warc import read_at
-from pipeline.work import Work
+from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import AestheticModel, ClipModel, Consent, Images, ImageScores, NsfwModel
@@ -157,7 +158,11 @@ class _Crawl:
         if place is None:
             return NOWHERE
         record = read_at(place["warc"], place["record_offset"], place["record_length"])
-        if canonical_url(record.url) != canonical_url(image.url):  # two addresses with one key
+        if place["revisit"]:
+            same = key64(payload_digest(record).text) == place["payload_key"]
+        else:
+            same = canonical_url(record.url) == canonical_url(image.url)
+        if not same:  # two addresses or digests with one key
             return NOWHERE
         if no := refusal(header_signals(record.headers), self.consent.signals, self.consent.strict):
             return no

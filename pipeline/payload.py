@@ -1,61 +1,69 @@
 """The block of an HTTP response as a crawl stored it in; status, headers and the decoded, bounded body out."""
 
-import io
 import re
 import zlib
 from typing import NamedTuple
 
 import brotli
-import pyarrow as pa
-from warcio.statusandheaders import StatusAndHeadersParser
+
+from pipeline.header import Fields, fields
+from pipeline.members import ZSTD, zstd_codec
 
 MAX_HEADERS = 1 << 20  # bytes
 MAX_CODINGS = 4  # that a response may name; more than two are never seen outside attacks
-MAX_MEMBERS = 100  # of a gzip body; concatenated ones are rare
+MAX_MEMBERS = 100  # of a gzip or zstd body; concatenated ones are rare
+MAX_CHUNKS = 1 << 20  # of a chunked body; common are a few kB in each
 CHUNK = 1 << 16
 CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,4096})?\r?\n")  # RFC 9112, 7.1
-
-_parser = StatusAndHeadersParser(["HTTP/"])
+_END = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(rb"\S*+ +(\d{3})\b")
 
 
 class Response(NamedTuple):
-    """`truncated`: the body was cut by the cap, or could be decoded in part only."""
+    """`at`: where the body begins in the block. `truncated`: it was cut by the cap, or could be decoded in part only."""
 
     status: int | None
-    headers: list[tuple[str, str]]
+    headers: Fields
     content_type: str
     body: bytes
     truncated: bool
+    at: int
 
 
-def response(block: bytes, max_body: int) -> Response:
+def response(block: bytes | memoryview, max_body: int) -> Response:
     """Splits a block at its headers and undoes transfer- and content-encoding, to `max_body` bytes. Never raises.
 
     Crawlers often store a body decoded and leave the header that named its coding: a coding that the bytes do not show
     is taken as undone already.
     """
-    end = re.search(rb"\r?\n\r?\n", block[:MAX_HEADERS])
-    head = block[: end.end() if end else MAX_HEADERS]
-    parsed = _parser.parse(io.BytesIO(head))
-    code = re.match(r"\S* +(\d{3})\b", parsed.statusline)
+    end = _END.search(block, 0, MAX_HEADERS)
+    at = end.end() if end else min(len(block), MAX_HEADERS)
+    line, _, head = bytes(block[:at]).partition(b"\n")
+    headers = fields(head)
+    code = _STATUS.match(line)
+    named = [(name.lower(), value) for name, value in headers]
+    content_type = next((value for name, value in named if name == "content-type"), "")
     codings = [
         coding.strip().lower()
         for wanted in ("content-encoding", "transfer-encoding")
-        for name, value in parsed.headers
-        if name.lower() == wanted
+        for name, value in named
+        if name == wanted
         for coding in value.split(",")
     ]
-    body = block[len(head) :]
+    body = bytes(block[at:])
+    if not codings and body[:2] == b"\x1f\x8b" and content_type.lower().startswith("text/"):
+        codings = ["gzip"]  # some servers do not say so
     truncated = False
     for coding in codings[: -MAX_CODINGS - 1 : -1]:
         body, cut = decoded(body, coding, max_body)
         truncated = truncated or cut
     return Response(
         status=int(code[1]) if code else None,
-        headers=parsed.headers,
-        content_type=next((value for name, value in parsed.headers if name.lower() == "content-type"), ""),
+        headers=headers,
+        content_type=content_type,
         body=body[:max_body],
         truncated=truncated or len(body) > max_body,
+        at=at,
     )
 
 
@@ -69,7 +77,7 @@ def decoded(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
         return _inflated(body, limit)
     if coding == "br":
         return _brotli(body, limit)
-    if coding == "zstd" and body[:4] == b"\x28\xb5\x2f\xfd":
+    if coding == "zstd" and body[:4] == ZSTD:
         return _zstd(body, limit)
     return body, False
 
@@ -77,7 +85,10 @@ def decoded(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
 def _dechunked(body: bytes) -> tuple[bytes, bool]:
     out = bytearray()
     at = 0
-    while line := CHUNK_SIZE.match(body, at):
+    for _ in range(MAX_CHUNKS):
+        line = CHUNK_SIZE.match(body, at)
+        if not line:
+            break
         size = int(line[1], 16)
         if size == 0:
             return bytes(out), False
@@ -135,12 +146,21 @@ def _brotli(body: bytes, limit: int) -> tuple[bytes, bool]:
 
 
 def _zstd(body: bytes, limit: int) -> tuple[bytes, bool]:
-    """Arrow's codec; libzstd refuses windows above 128 MiB by itself."""
     out = bytearray()
+    codec = zstd_codec()
+    rest = body
     try:
-        stream = pa.input_stream(pa.py_buffer(body), compression="zstd")
-        while len(out) <= limit and (part := stream.read(CHUNK)):
-            out += part
-    except OSError:
-        return bytes(out), True
+        for _ in range(MAX_MEMBERS):
+            engine = codec.new()
+            while not engine.eof and len(out) <= limit:
+                data = engine.decompress(rest, CHUNK)
+                rest = b""
+                if not data and engine.needs_input and not engine.eof:
+                    return bytes(out), True
+                out += data
+            rest = engine.unused_data or b""
+            if len(out) > limit or rest[:4] != ZSTD:
+                break
+    except codec.errors:
+        return (bytes(out), True) if out else (body, False)
     return bytes(out), len(out) > limit

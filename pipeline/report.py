@@ -17,8 +17,9 @@ from pipeline.errors import UserError
 from pipeline.minhash import similarity
 from pipeline.run import read_run
 from pipeline.storage import read_rows
+from pipeline.stored import stored_record
 from pipeline.verdicts import twin_named
-from pipeline.work import Receipt
+from pipeline.work import Receipt, read_receipt
 
 LEVELS = ("record", "document", "paragraph", "image")
 # The share of documents that OBELICS dropped by these decisions (arXiv 2306.16527).
@@ -42,6 +43,10 @@ class Summary:
     named: int | None = None  # image addresses on all pages,
     wanted: int | None = None  # and those that documents want in the end
     errors: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(
+        default_factory=Counter
+    )  # stretches of WARC files, their bytes, and about how many records
+    wrong_digests: int = 0  # records
     query: bool = False  # or another question beside the road that documents take: of lists, of hosts
 
     def add(self, receipt: Receipt) -> None:
@@ -52,6 +57,8 @@ class Summary:
         if receipt.error:
             self.failed += 1
             self.errors.append(f"shard {receipt.shard}: {receipt.error}")
+        self.lost.update(receipt.notes.get("lost", {}))
+        self.wrong_digests += receipt.notes.get("wrong_digests", {}).get("records", 0)
         self.rows_in += receipt.rows_in
         self.rows_out += receipt.rows_out
         for level, rules in receipt.drops.items():
@@ -134,6 +141,18 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
                 f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name{fewer} than if all were "
                 "fetched before pages are judged."
             )
+
+
+def losses(summaries: list[Summary]) -> Iterator[str]:
+    """What could not be read of the input, a line each."""
+    for summary in summaries:
+        if lost := summary.lost:
+            yield (
+                f"lost: {lost['stretches']:,} damaged stretches of the input, {size(lost['bytes'])}, about {lost['records']:,} "
+                "records; `carnac explain CONFIG --rule damage` says where"
+            )
+        if summary.wrong_digests:
+            yield f"not as stored: {summary.wrong_digests:,} records have another digest than their header says"
 
 
 def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
@@ -242,6 +261,25 @@ def explain(folder: Path, url: str) -> Iterator[str]:
                 words = sum(len(node["text"].split()) for node in row["nodes"] if node["text"])
                 yield f"  kept: {len(row['nodes'])} nodes, {words} words, {len(images)} images"
                 yield from (f"    {image}" for image in images)
+
+
+def records(folder: Path, url: str) -> Iterator[bytes]:
+    """The WARC records of a page as they were written, each of its captures, in pieces.
+
+    Raises:
+        UserError: the run has not seen this address, or its WARC file is no longer there.
+    """
+    place = "shard, warc_record_offset, crawl_date"
+    kept = select(tables(folder, "documents").get("documents", []), place, "url = ?", url)
+    ledger = tables(folder, "ledger").get("documents", [])
+    dropped = select(ledger, place, "url = ? AND level = 'document'", url)
+    if not kept and not dropped:
+        raise UserError(f"{url}: no page of this address was read in {folder}; addresses are as the crawl writes them")
+    for row in sorted(kept + dropped, key=lambda row: (row["crawl_date"], row["shard"], row["warc_record_offset"])):
+        receipt = read_receipt(folder / "stages" / "documents" / f"{row['shard']:05d}")
+        if receipt is None:
+            raise UserError(f"{folder}: shard {row['shard']} of documents has no receipt; run it again")
+        yield from stored_record(receipt.notes["file"], row["warc_record_offset"], url)
 
 
 def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:

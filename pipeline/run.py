@@ -18,13 +18,13 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from pipeline import warc
 from pipeline.config import Config
 from pipeline.earlier import ANSWERS, judges, read_earlier
 from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.keys import identity_of
 from pipeline.progress import Progress
+from pipeline.shards import Part, parts_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
 from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
 
@@ -152,15 +152,16 @@ class Run:
         write_json(self.folder / "run.json", self._identity() | about)
 
     def warcs(self) -> Stage:
-        """The input files as a stage whose shards they are."""
-        paths = list_warcs(self.config.input.paths)
-        for path in paths:
-            warc.check(path)
+        """The input files, the large ones cut, as a stage: its shards are numbered by file, then by place in it, after those
+        of earlier runs."""
+        parts = parts_of(list_warcs(self.config.input.paths), self.config.input.split)
         if captures := self.config.consent.robots.captures:  # read much later, but a mistake is told before any work
             list_warcs(captures, "consent.robots.captures")
-        self.shards = range(self.shards.start, self.shards.start + len(paths))
+        self.shards = range(self.shards.start, self.shards.start + len(parts))
         self._remember()
-        return self.files("warc", paths, self.shards.start)
+        found = dict(zip(self.shards, parts, strict=True))
+        prefixes = {shard: part.inputs for shard, part in found.items()}
+        return Stage("warc", prefixes, {shard: part.fingerprint for shard, part in found.items()})
 
     def files(self, name: str, paths: Sequence[str], start: int = 0) -> Stage:
         """Files of the user as a stage whose shards they are, numbered from `start`."""
@@ -389,7 +390,10 @@ def _weight(stages: dict[str, Stage], shard: int) -> int:
     for stage in stages.values():
         if shard in stage.receipts:
             return stage.receipts[shard].rows_out
-    return sum(Path(path).stat().st_size for path in stages["warc"].prefixes[shard]) if "warc" in stages else 1
+    if "warc" not in stages:
+        return 1
+    part = Part.of(stages["warc"].prefixes[shard])
+    return part.end - part.start
 
 
 def _digest(value: Any) -> str:

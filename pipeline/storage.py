@@ -14,23 +14,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.archive import WACZ_SUFFIX, WARC_SUFFIXES, base_name, open_warc, warcs_inside
 from pipeline.errors import StorageFull, UserError
 
-WARC_SUFFIXES = (".warc", ".warc.gz", ".arc", ".arc.gz")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BATCH = 512  # rows that wait before they are written
 
 
 def list_warcs(paths: Sequence[str], key: str = "input.paths") -> list[str]:
-    """The WARC files that paths, folders and globs under `key` of the configuration name, sorted, each once.
+    """The WARC files that paths, folders and globs under `key` of the configuration name, sorted, each once; those
+    inside a WACZ by their place there.
 
     Raises:
-        UserError: a path that does not exist, a folder or glob without a WARC file.
+        UserError: a path that does not exist, a folder, glob or WACZ without a WARC file.
     """
+    suffixes = (*WARC_SUFFIXES, WACZ_SUFFIX)
     found: set[str] = set()
     for path in paths:
         if Path(path).is_dir():
-            files = [str(file) for file in Path(path).rglob("*") if file.name.endswith(WARC_SUFFIXES)]
+            files = [str(file) for file in Path(path).rglob("*") if file.name.endswith(suffixes)]
         elif glob.has_magic(path):
             files = [file for file in glob.glob(path, recursive=True) if Path(file).is_file()]
         elif Path(path).is_file():
@@ -38,20 +40,21 @@ def list_warcs(paths: Sequence[str], key: str = "input.paths") -> list[str]:
         else:
             raise UserError(f"{key}: {path}: no such file or folder")
         if not files:
-            raise UserError(f"{key}: {path}: holds no file named {', '.join('*' + s for s in WARC_SUFFIXES)}")
-        found.update(files)
+            raise UserError(f"{key}: {path}: holds no file named {', '.join('*' + s for s in suffixes)}")
+        for file in files:
+            found.update(warcs_inside(file) if file.endswith(WACZ_SUFFIX) else [file])
     return sorted(found)
 
 
 def identity(path: str) -> str:
     """What tells one input file from another without reading it all: name, size, hash of both ends."""
-    with Path(path).open("rb") as file:
+    with open_warc(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         digest = hashlib.sha256(file.read(65536))
         file.seek(max(0, size - 65536))
         digest.update(file.read(65536))
-    return f"{Path(path).name} {size} {digest.hexdigest()[:16]}"
+    return f"{base_name(path)} {size} {digest.hexdigest()[:16]}"
 
 
 @contextmanager

@@ -1,38 +1,41 @@
-"""A local WARC or ARC file in; its records with decoded bodies out, and a note of every stretch that was lost."""
+"""A WARC or ARC file, or a part of one, in; its records with decoded bodies out, and a note of every stretch lost."""
 
 import io
-import logging
-import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import BinaryIO, NamedTuple
 
-from warcio.recordloader import ArcWarcRecordLoader
-
 from pipeline import payload
+from pipeline.archive import base_name, open_warc
 from pipeline.errors import UserError
-from pipeline.members import CHUNK, GZIP, Damaged, Member, next_member
+from pipeline.header import (
+    BrokenHeader,
+    CutHeader,
+    Header,
+    opens_record,
+    read_header,
+    record_line,
+    search,
+)
+from pipeline.members import (
+    CHUNK,
+    GZIPPED,
+    Codec,
+    Damaged,
+    Held,
+    Member,
+    border,
+    codec_of,
+    next_member,
+    opening,
+    past_skippable,
+)
 
 MAX_BODY = 32 << 20  # bytes of a decoded body that are kept
 MAX_BLOCK = 64 << 20  # bytes of a record that are held in memory; Common Crawl cuts payloads at 1 or 5 MiB
-MAX_HEADER = 1 << 20  # bytes of a record's own header
-UNKNOWN_DATE = datetime(1970, 1, 1, tzinfo=UTC)
-
-WARC_LINE = re.compile(rb"WARC/\d\.\d+[ \t]*\r?\n?", re.IGNORECASE)
-# Internet Archive, "ARC File Format" 1.0: URL, IP address, 14-digit date, media type, length.
-ARC_LINE = re.compile(rb"(?:filedesc://|[a-zA-Z][\w+.-]*:)\S* [\w.:-]+ \d{4,17} \S+ \d+[ \t]*\r?\n")
-OTHER_FORMATS = {
-    b"PK\x03\x04": "a ZIP: unpack it (a WACZ holds its WARC files under archive/)",
-    b"\x04\x22\x4d\x18": "lz4-compressed: unpack it first (lz4 -d)",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed: unpack it first (zstd -d)",
-}
-
-# warcio warns of every space in an address; here that is no event.
-logging.getLogger("warcio.recordloader").setLevel(logging.ERROR)
-_loader = ArcWarcRecordLoader()
+READ = ("response", "resource", "revisit")  # the types whose block is read
+FIRST = 64 << 20  # bytes in which a file that can be split shows a second member
 
 
 @dataclass(slots=True)
@@ -51,28 +54,33 @@ class Record:
     content_type: str = ""
     body: bytes = b""  # of a response or resource, transfer- and content-encoding undone; otherwise empty
     truncated: bool = False  # the crawler, a cap or damage within cut the body short
+    fields: dict[str, str] = field(default_factory=dict)  # of the record's own header, names in lower case
+    block: bytes | memoryview = b""  # of a response, resource or revisit, as stored
+    payload_at: int = 0  # where the payload begins in the block
+    whole: bool = True  # the block is as long as Content-Length says
 
 
 class Damage(NamedTuple):
-    """`length` bytes of the file from `offset` on gave no record."""
+    """`length` bytes of the file from `offset` on gave no record; about `records` were lost with them."""
 
     offset: int
     length: int
     reason: str
+    records: int = 1
 
 
-class _Broken(Exception):
-    """This record cannot be read; the message says why."""
+def read(path: str, max_body: int = MAX_BODY, start: int = 0, end: int | None = None) -> Iterator[Record | Damage]:
+    """The records of a file in their order, compressed by record, whole or not at all.
 
+    A damaged stretch costs the records it touches and is reported; so is a file that holds no record at all. Of `start`
+    and `end`, anywhere in the file, each stands for the first member border at or after it: parts of a file that meet
+    give together what the whole gives. A file without borders is given whole by the part that begins at 0.
 
-def read(path: str, max_body: int = MAX_BODY) -> Iterator[Record | Damage]:
-    """The records of a file in their order, gzip'd by record, gzip'd whole or not at all.
-
-    A damaged stretch costs the records it touches and is reported. Raises UserError where the file cannot be opened or
-    holds no record header at all.
+    Raises:
+        UserError: the file cannot be opened.
     """
-    with _open(path) as file:
-        yield from _read(file, path, max_body)
+    with open_warc(path) as file:
+        yield from _estimated(_read(file, base_name(path), max_body, start, end), start)
 
 
 def read_at(path: str, offset: int, length: int, max_body: int = MAX_BODY) -> Record:
@@ -80,211 +88,224 @@ def read_at(path: str, offset: int, length: int, max_body: int = MAX_BODY) -> Re
     pointer = f"{path}: offset {offset}, length {length}"
     if offset < 0 or length <= 0:
         raise UserError(f"{pointer}: names no record; a pointer needs an offset from 0 and a length from 1")
-    with _open(path) as file:
+    with open_warc(path) as file:
+        codec = codec_of(file)  # a zstd file has its dictionary at its beginning
         file.seek(offset)
         part = io.BytesIO(file.read(min(length, 2 * MAX_BLOCK)))
-    for item in _read(part, pointer, max_body):
+    for item in _read(part, base_name(path), max_body, codec=codec):
         if isinstance(item, Damage):
             raise UserError(f"{pointer}: no whole record lies there: {item.reason}")
-        return replace(item, filename=Path(path).name, offset=offset, length=length)
+        return replace(item, offset=offset, length=length)
     raise UserError(f"{pointer}: no record lies there")
 
 
-def check(path: str) -> None:
-    """Raises UserError where the beginning of a file shows that it is no WARC or ARC file; damage passes."""
-    with _open(path) as file:
-        start = file.read(CHUNK)
-        if start[:4] in OTHER_FORMATS:
-            raise UserError(f"{path}: is {OTHER_FORMATS[start[:4]]}")
-        opening = start
-        if start[:2] == GZIP[:2]:
-            try:
-                opening = zlib.decompressobj(wbits=31).decompress(start, CHUNK)
-            except zlib.error:
-                return
-        if _header_line(io.BytesIO(opening))[0] or next_member(file, 1, _opens_record) is not None:
-            return
-    raise UserError(f"{path}: is no WARC or ARC file: {'it holds no record header' if start else 'it is empty'}")
-
-
-def _open(path: str) -> BinaryIO:
-    try:
-        return Path(path).open("rb", buffering=1 << 20)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _read(file: BinaryIO, path: str, max_body: int) -> Iterator[Record | Damage]:
-    start = file.read(4)
-    file.seek(0)
-    if start in OTHER_FORMATS:
-        raise UserError(f"{path}: is {OTHER_FORMATS[start]}")
-    compressed = start[:2] == GZIP[:2]
-    if not compressed and not _opens_record(file.readline(CHUNK)):
-        compressed = next_member(file, 0, _opens_record) is not None  # its first bytes may be what is damaged
-    found = False
-    for item in (_gzip if compressed else _plain)(file, Path(path).name, max_body):
-        found = True
+def _estimated(items: Iterator[Record | Damage], start: int) -> Iterator[Record | Damage]:
+    """With each damage, how many records it took, by the bytes that those before it take in the mean."""
+    count, last = 0, start
+    for item in items:
+        if isinstance(item, Damage) and count and last > start and item.records:
+            yield item._replace(records=max(1, round(item.length * count / (last - start))))
+            continue
+        if isinstance(item, Record):
+            count, last = count + 1, item.offset + item.length
         yield item
-    if not found:
-        raise UserError(f"{path}: is no WARC or ARC file: {'it holds no record header' if start else 'it is empty'}")
 
 
-def _plain(file: BinaryIO, filename: str, max_body: int) -> Iterator[Record | Damage]:
+def _read(
+    file: BinaryIO, name: str, max_body: int, start: int = 0, end: int | None = None, codec: Codec | None = None
+) -> Iterator[Record | Damage]:
+    found = False
+    try:
+        codec = codec or codec_of(file)
+        if codec is None:
+            file.seek(0)
+            if not record_line(file) and next_member(file, 0, GZIPPED, opens_record) is not None:
+                codec = GZIPPED  # its first bytes are what is damaged
+        reading = _plain(file, name, max_body) if codec is None else _members(file, name, codec, max_body, start, end)
+        for item in reading if end != 0 and (codec is GZIPPED or start == 0) else ():
+            found = True
+            yield item
+        if not found and start == 0 and end != 0:
+            size = file.seek(0, io.SEEK_END)
+            yield Damage(0, size, no_warc(file), 0)
+    except OSError as error:  # of the disk, or of the ZIP around it
+        reason = f"cannot be read further: {' '.join(str(error).split()) or type(error).__name__}"
+        yield Damage(start, 0, reason)
+
+
+def no_warc(file: BinaryIO) -> str:
+    """What a file is that holds no record."""
+    file.seek(0)
+    head = file.read(4)
+    if head == b"PK\x03\x04":
+        return "is a ZIP: a WACZ is read if it is named *.wacz, any other is to be unpacked"
+    return f"is no WARC or ARC file: {'it holds no record header' if head else 'it is empty'}"
+
+
+def _plain(file: BinaryIO, name: str, max_body: int) -> Iterator[Record | Damage]:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    line, junk = _header_line(file)
+    line, junk = search(file)
     if line and junk:
         yield Damage(0, junk, "no record header")
     while line:
         inside = file.tell()
         offset = inside - len(line)
-        record, reason = None, ""
+        following: bytes | None = None
         try:
-            record = _record(file, line, filename, offset, max_body, size)
-        except _Broken as error:
-            reason = str(error)
-        end = file.tell()
-        line, junk = _header_line(file) if record else (b"", 0)
-        if record and not junk:
-            yield replace(record, length=end - offset)
+            header = read_header(file, line)
+            begin = file.tell()
+            end = begin + header.length
+            if end > size:
+                raise BrokenHeader(f"it says {header.length} bytes where the file has {size - begin}")
+            file.seek(end)
+            following = record_line(file)
+            after = file.tell() - len(following or b"")
+            junk = 0
+            if following is None:
+                # A Content-Length that is too large hides the next records: the next header is looked for inside, too.
+                following, after = _search_from(file, inside)
+                junk = after - end
+                if junk < 0:
+                    raise BrokenHeader("the next record begins before its Content-Length ends")
+            file.seek(begin)
+            record = _record(file, header, name, offset, max_body, skip=False)
+            record.length = end - offset
+            yield record
+            if junk:
+                yield Damage(end, junk, "bytes that belong to no record", 0)
+        except BrokenHeader as error:
+            if following is None:
+                following, after = _search_from(file, inside)
+            yield Damage(offset, after - offset, str(error))
+        file.seek(after + len(following))
+        line = following
+
+
+def _search_from(file: BinaryIO, position: int) -> tuple[bytes, int]:
+    """The next line that opens a record and where it begins; b"" and the end of the file where there is none."""
+    file.seek(position)
+    line, _ = search(file)
+    return line, file.tell() - len(line)
+
+
+class _Continued(Exception):
+    """The last record of a member goes on in the next."""
+
+
+def _members(
+    file: BinaryIO, name: str, codec: Codec, max_body: int, start: int, end: int | None
+) -> Iterator[Record | Damage]:
+    stop = size = file.seek(0, io.SEEK_END)
+    if end is not None and end < size and codec is GZIPPED:
+        found_border = border(file, end, codec, opens_record)
+        stop = size if found_border is None else found_border
+    at = past_skippable(file, 0, codec) if start == 0 else border(file, start, codec, opens_record)
+    found, chained, anywhere, handed, ahead = start > 0, False, False, 0, b""
+    while at is not None and at < stop:
+        member = chain(file, at, codec) if chained else Member(file, at, codec, ahead=ahead)
+        ahead = b""
+        try:
+            # What was handed on before it was seen that the member goes on is not handed on again.
+            for number, item in enumerate(_in_member(member, name, max_body)):
+                if number >= handed:
+                    found, handed = True, handed + 1
+                    yield item
+        except _Continued:
+            chained = anywhere = True
             continue
-        # A Content-Length that is too large hides the next records, so the next header is looked for inside, too.
-        file.seek(inside)
-        line, _ = _header_line(file)
-        following = file.tell() - len(line)
-        if record and following >= end:
-            yield replace(record, length=end - offset)
-            yield Damage(end, following - end, "bytes that belong to no record")
-        else:
-            yield Damage(offset, following - offset, reason or "the next record begins before its Content-Length ends")
-
-
-def _gzip(file: BinaryIO, filename: str, max_body: int) -> Iterator[Record | Damage]:
-    size = file.seek(0, io.SEEK_END)
-    found = False
-    start: int | None = 0
-    while start is not None:
-        member = Member(file, start)
-        try:
-            for item in _in_member(member, filename, max_body):
-                found = True
-                yield item
         except Damaged as error:
-            following = next_member(file, start + 1, _opens_record)
-            if found or member.opened or following is not None:
+            # Where members are cut anywhere, the next record is looked for inside of them.
+            chained, handed = anywhere, 0
+            at = next_member(file, member.block + 1, codec, bool if anywhere else opens_record)
+            if found or member.opened or at is not None:
                 found = True
-                yield Damage(start, (size if following is None else following) - start, str(error))
-            start = following
+                yield Damage(member.block, (stop if at is None else min(at, stop)) - member.block, str(error))
         else:
-            start = member.end
-            file.seek(start)
-            if file.read(len(GZIP)) != GZIP:
-                start = next_member(file, start, _opens_record)
-                lost = (size if start is None else start) - member.end
+            chained, handed, at = False, 0, member.end
+            if member.after.startswith(codec.magic):
+                ahead = member.after
+                continue
+            at = past_skippable(file, at, codec)
+            file.seek(at)
+            if at < stop and file.read(len(codec.magic)) != codec.magic:
+                at = next_member(file, at, codec, opens_record)
+                lost = (stop if at is None else min(at, stop)) - member.end
                 file.seek(member.end)
-                if found and file.read(min(lost, CHUNK)).strip(b"\0"):  # zero bytes pad tapes
-                    yield Damage(member.end, lost, "no gzip member")
+                padded = at is None and lost < CHUNK and not file.read(lost).strip(b"\0")  # as tapes are
+                if found and lost and not padded:
+                    yield Damage(member.end, lost, f"no {codec.name}")
 
 
-def _in_member(member: Member, filename: str, max_body: int) -> Iterator[Record | Damage]:
-    """What one gzip member holds. An item is handed on when what follows it was seen, so that a member of one record
-    hands on nothing before its checksum was verified. Raises Damaged."""
-    stream = io.BufferedReader(member, CHUNK)
-    line, junk = _header_line(stream)
-    several = bool(line and junk)
+def chain(file: BinaryIO, at: int, codec: Codec) -> Member:
+    """The member at `at`, and those after it that go on with its last record."""
+
+    def continues(position: int) -> bool:
+        data = opening(file, position, codec)
+        return bool(data) and not opens_record(data)
+
+    return Member(file, at, codec, continues)
+
+
+def _in_member(member: Member, name: str, max_body: int) -> Iterator[Record | Damage]:
+    """What a member holds. An item is handed on when what follows it was seen, so that a member of one record hands on
+    nothing before its checksum was verified. Raises Damaged and _Continued."""
+    stream = member.open()
+    line, junk = search(stream)
+    several = bool(line and junk) or member.continues is not None
     member.opened = bool(line)
     if junk and (line or member.start):
         yield Damage(member.start, 0 if line else member.end - member.start, "no record header")
     while line:
-        record, reason = None, ""
+        record, reason, cut = None, "", False
         try:
-            record = _record(stream, line, filename, member.start, max_body)
-        except _Broken as error:
-            reason = str(error)
-        line, junk = _header_line(stream)
+            record = _record(stream, read_header(stream, line), name, member.start, max_body)
+            cut = not record.whole
+        except BrokenHeader as error:
+            reason, cut = str(error), isinstance(error, CutHeader)
+        line, junk = search(stream)
+        if member.continues is None and (cut or (junk and not line)) and _goes_on(member):
+            raise _Continued
         several = several or bool(line)
         length = 0 if several else member.end - member.start
-        yield replace(record, length=length) if record else Damage(member.start, length, reason)
+        if record:
+            record.length = length
+        yield record or Damage(member.start, length, reason)
         if record and junk:
-            yield Damage(member.start, 0, f"{junk} bytes that belong to no record")
+            yield Damage(member.start, 0, f"{junk} bytes that belong to no record", 0)
 
 
-def _opens_record(data: bytes) -> bool:
-    return bool(WARC_LINE.match(data) or ARC_LINE.match(data))
+def _goes_on(member: Member) -> bool:
+    continues = chain(member.file, member.start, member.codec).continues
+    return continues is not None and continues(member.end)
 
 
-def _header_line(stream: BinaryIO) -> tuple[bytes, int]:
-    """The next line that opens a record, or b"" at the end, and how many bytes that are not blank lines came before."""
-    junk = 0
-    while line := stream.readline(CHUNK):
-        if WARC_LINE.fullmatch(line) or ARC_LINE.fullmatch(line):
-            return line, junk
-        if junk or line.strip(b"\r\n\0"):
-            junk += len(line)
-    return b"", junk
-
-
-def _record(
-    stream: BinaryIO, line: bytes, filename: str, offset: int, max_body: int, file_size: int | None = None
-) -> Record:
-    """Reads the record whose first line was read. Raises _Broken where its header cannot be read, or it would end
-    beyond `file_size`; in a gzip member, whose checksum vouches for it, a record that ends early is truncated."""
-    parsed = _loader.parse_record_stream(io.BytesIO(_header(stream, line)), no_record_parse=True)
-    named = {name.lower(): value.strip() for name, value in reversed(parsed.rec_headers.headers)}
-    if not re.fullmatch(r"[0-9]{1,15}", named.get("content-length", "")):
-        raise _Broken(f"Content-Length is {named.get('content-length', 'missing')[:40]!r}, not a number of bytes")
-    length = parsed.length
-    if file_size is not None and stream.tell() + length > file_size:
-        raise _Broken(f"it says {length} bytes where the file has {file_size - stream.tell()}")
-    record = Record(
-        type=named.get("warc-type", "").lower(),
-        url=named.get("warc-target-uri", "").strip("<> "),
-        date=_date(named.get("warc-date", "")),
-        filename=filename,
-        offset=offset,
-        length=0,
-        truncated="warc-truncated" in named,
-    )
-    wanted = record.type in ("response", "resource")
-    block = stream.read(min(length, MAX_BLOCK)) if wanted else b""
-    left = length - len(block)
+def _record(stream: BinaryIO, header: Header, name: str, offset: int, max_body: int, skip: bool = True) -> Record:
+    """Reads the block that follows a header; one that ends early is truncated. Without `skip` it is known to be there."""
+    read = header.type in READ
+    block: bytes | memoryview = b""
+    if read:
+        few = min(header.length, MAX_BLOCK)
+        block = stream.view(few) if isinstance(stream, Held) else stream.read(few)
+    left = header.length - len(block) if skip else 0
     while left and (skipped := len(stream.read(min(left, CHUNK)))):
         left -= skipped
-    if not wanted:
+    record = Record(
+        header.type, header.url, header.date, name, offset, 0,
+        content_type=header.content_type, truncated="warc-truncated" in header.fields,
+        fields=header.fields, block=block, whole=not left,
+    )  # fmt: skip
+    if not read:
         return record
-    record.content_type = named.get("content-type", "")
-    record.body = block[:max_body]
-    record.truncated = record.truncated or len(block) < length or len(block) > max_body
-    if record.type == "response" and block[:5].upper() == b"HTTP/":
+    at = 0
+    if bytes(block[:5]).upper() == b"HTTP/" and header.type != "resource":
         http = payload.response(block, max_body)
-        record.status, record.headers, record.content_type, record.body = http[:4]
-        record.truncated = record.truncated or http.truncated
+        record.status, record.headers, record.content_type, at = http.status, http.headers, http.content_type, http.at
+        record.body, record.truncated = http.body, record.truncated or http.truncated
+    else:
+        record.body = bytes(block[:max_body])
+    record.payload_at = at
+    record.truncated = record.truncated or len(block) < header.length or (not at and len(block) > max_body)
+    if header.type == "revisit":
+        record.body = b""
     return record
-
-
-def _header(stream: BinaryIO, line: bytes) -> bytes:
-    """The lines of a record's own header, from its first, to the blank line (WARC), alone or, for the record that opens
-    an ARC file, with the two that describe the format. Raises _Broken."""
-    arc = ARC_LINE.fullmatch(line) is not None
-    head = bytearray(line)
-    more = 2 if line.startswith(b"filedesc://") else 0 if arc else MAX_HEADER
-    while more and (arc or line.strip()):
-        line = stream.readline(CHUNK)
-        head += line
-        more -= 1
-        if not line or len(head) > MAX_HEADER:
-            raise _Broken("the file ends inside a record header" if not line else "a record header without end")
-    return bytes(head)
-
-
-def _date(text: str) -> datetime:
-    """WARC-Date (W3CDTF, possibly cut to year, month or day) or a 14-digit ARC date."""
-    parts = re.fullmatch(r"(\d{4})(?:-?(\d\d))?(?:-?(\d\d))?(?:T?(\d\d):?(\d\d)(?::?(\d\d))?)?\D.*|", text[:40] + " ")
-    if not parts or not parts[1]:
-        return UNKNOWN_DATE
-    year, month, day, hour, minute, second = (int(part) if part else None for part in parts.groups())
-    try:
-        return datetime(year or 1, month or 1, day or 1, hour or 0, minute or 0, second or 0, tzinfo=UTC)
-    except ValueError:
-        return UNKNOWN_DATE

@@ -22,6 +22,7 @@ from pipeline.cli import main
 from pipeline.config import Extract
 from pipeline.document import Document, Node
 from pipeline.documents import fill
+from pipeline.header import UNKNOWN_DATE
 from pipeline.html import extract as extraction
 from pipeline.html.bounds import MAX_ATTRIBUTES, bounded
 from pipeline.html.decode import CODECS, decode
@@ -113,9 +114,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_page_costs_itself_at_most(name: str, method: str) -> None:
     start = time.process_time()
-    record = warc.Record("resource", URL, warc.UNKNOWN_DATE, "", 0, 0, content_type="text/html")
+    record = warc.Record("resource", URL, UNKNOWN_DATE, "", 0, 0, content_type="text/html")
     record.body = HOSTILE[name].encode("utf-8", "surrogatepass")
-    document = Document(0, 0, URL, "", 0, 0, warc.UNKNOWN_DATE, [])
+    document = Document(0, 0, URL, "", 0, 0, UNKNOWN_DATE, [])
     dropped = fill(document, record, Extract.model_validate({"method": method, "seconds": 10}))
     assert time.process_time() - start < 20
     assert dropped is None or dropped[0] in ("too_slow", "no_content")
@@ -217,8 +218,8 @@ def test_a_page_that_breaks_the_parser_is_dropped(monkeypatch: pytest.MonkeyPatc
         raise RecursionError("deep")
 
     monkeypatch.setitem(extraction.METHODS, "main", breaks)
-    record = warc.Record("resource", URL, warc.UNKNOWN_DATE, "", 0, 0, content_type="text/html", body=b"<p>x")
-    dropped = fill(Document(0, 0, URL, "", 0, 0, warc.UNKNOWN_DATE, []), record, Extract())
+    record = warc.Record("resource", URL, UNKNOWN_DATE, "", 0, 0, content_type="text/html", body=b"<p>x")
+    dropped = fill(Document(0, 0, URL, "", 0, 0, UNKNOWN_DATE, []), record, Extract())
     assert dropped is not None
     assert dropped[0] == "unreadable"
     assert dropped[1].value == "RecursionError"

@@ -9,9 +9,11 @@ import pytest
 
 from pipeline.answers import Answer, Answers
 from pipeline.config import Consent, Images
+from pipeline.digests import payload_digest
 from pipeline.document import Hole
 from pipeline.images import get_images
 from pipeline.warc import Record, read
+from pipeline.work import key64
 from tests.crawls import picture, write_warc
 from tests.documents import document, image, pieces, run_stage, write_verdicts
 from tests.test_consent_embedded import SIGNED, packet, with_xmp
@@ -24,6 +26,7 @@ def records(folder: Path, *bodies: tuple[str, bytes]) -> dict[str, dict[str, Any
     path = write_warc(folder / "0.warc.gz", [(url, "image/png", body) for url, body in bodies])
     return {
         record.url: {"warc": str(path), "record_offset": record.offset, "record_length": record.length}
+        | {"revisit": False, "payload_key": key64(payload_digest(record).text)}
         for record in read(str(path))
         if isinstance(record, Record)
     }

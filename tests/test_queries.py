@@ -41,7 +41,7 @@ PARAGRAPHS = "shard row position paragraph page_key text_key"
 BANDS = "shard row band_key order_key"
 SIGNATURES = "shard row signature_key signature images"
 GONE = "shard row"
-RECORDS = "url_key date warc record_offset record_length"
+RECORDS = "url_key date warc record_offset record_length payload_key"
 ASKED = "shard row position url_key host_key url"
 EDGES = "child parent"
 PICTURES = "shard row position picture h0 h1 h2 h3"
@@ -111,16 +111,36 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         "nearest_record",
         {
             "wanted": rows(WANTED, (0, 0, 1, 7, 100), (0, 1, 1, 7, 900), (0, 2, 1, 9, 100)),
-            "records": rows(RECORDS, (7, 90, "a", 1, 11), (7, 1000, "b", 2, 22), (8, 100, "c", 3, 33)),
+            "records": rows(RECORDS, (7, 90, "a", 1, 11, 5), (7, 1000, "b", 2, 22, 6), (8, 100, "c", 3, 33, 5)),
         },
         {},
-        [(0, 0, 1, "a", 1, 11), (0, 1, 1, "b", 2, 22)],
+        [(0, 0, 1, "a", 1, 11, 5, False), (0, 1, 1, "b", 2, 22, 6, False)],
     ),
     "records equally near: the later one": (
         "nearest_record",
-        {"wanted": rows(WANTED, (0, 0, 1, 7, 100)), "records": rows(RECORDS, (7, 90, "a", 1, 1), (7, 110, "b", 2, 2))},
+        {"wanted": rows(WANTED, (0, 0, 1, 7, 100)), "records": rows(RECORDS, (7, 90, "a", 1, 1, 5), (7, 110, "b", 2, 2, 6))},
         {},
-        [(0, 0, 1, "b", 2, 2)],
+        [(0, 0, 1, "b", 2, 2, 6, False)],
+    ),
+    "a revisit stands for the first record with its payload; without one it is nothing": (
+        "nearest_record",
+        {
+            "wanted": rows(WANTED, (0, 0, 1, 7, 100), (0, 0, 2, 8, 100)),
+            "records": rows(
+                RECORDS, (7, 100, "c", 9, 0, 5), (3, 50, "b", 2, 20, 5), (4, 40, "a", 1, 10, 5), (8, 100, "c", 9, 0, 6)
+            ),
+        },
+        {},
+        [(0, 0, 1, "a", 1, 10, 5, True)],
+    ),
+    "a record of the address itself comes before a revisit of the same time": (
+        "nearest_record",
+        {
+            "wanted": rows(WANTED, (0, 0, 1, 7, 100)),
+            "records": rows(RECORDS, (7, 100, "c", 9, 0, 5), (3, 50, "b", 2, 20, 5), (7, 100, "d", 1, 10, 6)),
+        },
+        {},
+        [(0, 0, 1, "d", 1, 10, 6, False)],
     ),
     "documents of one signature are joined to the first of them": (
         "near_copies",
@@ -275,11 +295,11 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
         {
             "addresses": rows(
                 "shard row position url origin origin_key bucket crawl_date licences",
-                (0, 0, -1, 11, 1, 1, 5, 9, 0), (3, 1, 2, 12, 1, 1, 5, 9, 0), (0, 0, 4, 13, 2, 2, 6, 9, 0),
+                (0, 0, -1, "p", 1, 1, 5, 9, 0), (3, 1, 2, "q", 1, 1, 5, 9, 0), (0, 0, 4, "r", 2, 2, 6, 9, 0),
             )
         },
         {"buckets": 4},
-        [(1, 0, 0, -1, 11, 1, 9, 0), (1, 3, 1, 2, 12, 1, 9, 0), (2, 0, 0, 4, 13, 2, 9, 0)],
+        [(1, 0, 0, -1, "p", 1, 9, 0), (1, 3, 1, 2, "q", 1, 9, 0), (2, 0, 0, 4, "r", 2, 9, 0)],
     ),
     "captures of those hosts that are asked for, once, with their addresses": (
         "wanted_captures",
@@ -287,11 +307,11 @@ CASES: dict[str, tuple[str, dict[str, pa.Table], dict[str, int], list[tuple[Any,
             "addresses": rows("shard row origin_key bucket", (0, 0, 1, 5), (0, 1, 1, 5), (1, 0, 2, 6)),
             "captures": rows(
                 "origin_key origin date state detail warc record_offset record_length",
-                (1, 1, 10, 0, 0, "a", 7, 8), (1, 1, 20, 0, 0, "a", 9, 8), (3, 3, 10, 0, 0, "a", 1, 8),
+                (1, 1, 10, 0, "", "a", 7, 8), (1, 1, 20, 0, "", "a", 9, 8), (3, 3, 10, 0, "", "a", 1, 8),
             ),
         },
         {"buckets": 4},
-        [(1, 1, 10, 0, 0, "a", 7, 8), (1, 1, 20, 0, 0, "a", 9, 8)],
+        [(1, 1, 10, 0, "", "a", 7, 8), (1, 1, 20, 0, "", "a", 9, 8)],
     ),
     "what was said goes back to the shard it is about": (
         "findings",

@@ -105,6 +105,7 @@ def test_the_funnel_is_json_for_other_programs(run: Path) -> None:
     assert set(read[0]) == {
         *("stage", "shards", "failed", "rows_in", "rows_out", "seconds", "bytes", "drops", "errors", "query"),
         *("reasons", "named", "wanted", "not_checked"),
+        *("lost", "wrong_digests"),
     }
 
 

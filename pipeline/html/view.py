@@ -20,11 +20,12 @@ from pipeline.canonical import canonical_url
 from pipeline.document import Document, Image, Node
 from pipeline.documents import fill, records_of
 from pipeline.errors import UserError
+from pipeline.header import UNKNOWN_DATE
 from pipeline.html.align import align, bare
 from pipeline.html.decode import decode
 from pipeline.html.extract import parse, walk
 from pipeline.pixels import Broken, look
-from pipeline.warc import UNKNOWN_DATE, Record, read_at
+from pipeline.warc import Record, read_at
 
 if TYPE_CHECKING:
     from pipeline.config import Extract
