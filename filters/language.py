@@ -1,5 +1,6 @@
 """A document's text in, its language as fastText's lid.176 sees it out; and the rule that keeps the wanted languages."""
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -7,9 +8,11 @@ import fasttext
 
 from filters.text import Text
 from filters.verdict import Verdict
+from pipeline.errors import UserError
 
 # https://fasttext.cc/docs/en/language-identification.html, the compressed model; licence beside it.
 MODEL = Path(__file__).with_name("data") / "lid.176.ftz"
+LICENCE = Path(__file__).with_name("data") / "lid.176.LICENSE.md"  # names the SHA-256
 
 # fastText reads 14 MB a second, whatever it is divided into, and a document has 7,000 characters. Of 382 documents that the
 # published rules keep, label and verdict (en, 0.8) are those of the whole on all, and scores lie 0.014 from it in the mean;
@@ -32,6 +35,13 @@ class Language:
 
     Of a text of more than `max_characters`, the model reads `PIECES` pieces of as much together; None: all of it.
     """
+
+    @staticmethod
+    def ready() -> None:
+        """Raises UserError where the model's file is not the one that came along."""
+        found = hashlib.sha256(MODEL.read_bytes()).hexdigest() if MODEL.is_file() else "none"
+        if found not in LICENCE.read_text("utf-8"):
+            raise UserError(f"scores.language: {MODEL} is missing or damaged; install carnac again, or set false")
 
     def __init__(self, max_characters: int | None = MAX_CHARACTERS) -> None:
         self._most = max_characters

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from filters.text import Text
 from filters.verdict import Verdict, within
@@ -55,6 +55,38 @@ def perplexity(document: Scored, *, max: float) -> Verdict:
     return Verdict(False, "not scored", f"at most {max:g}") if value is None else within(value, max=max)
 
 
+# How KenLM's binary files begin; and gzip, bzip2 and xz, in which it reads ARPA files, too.
+_BINARY = b"mmap lm http://kheafield.com/code"
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+
+
+def _load_kenlm(path: str, lazily: bool = False) -> Any:
+    """The model; `lazily` a binary one is mapped and held against its header, and not read."""
+    import kenlm
+
+    config = kenlm.Config()
+    config.show_progress = False
+    if lazily:
+        config.load_method = kenlm.LoadMethod.LAZY
+    try:
+        return kenlm.Model(path, config)
+    except OSError as error:
+        raise UserError(f"perplexity.model: {path} is no whole KenLM model ({_short(error)}; {SOURCE})") from None
+
+
+def _load_tokenizer(path: str) -> Any:
+    import sentencepiece
+
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=path)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"perplexity.tokenizer: {path} is no SentencePiece model ({_short(error)}; {SOURCE})") from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
 class KenLM:
     """The KenLM model `model`, and `tokenizer`, the SentencePiece model with which it was trained; the published score.
 
@@ -63,27 +95,27 @@ class KenLM:
 
     @staticmethod
     def ready(model: str, tokenizer: str) -> None:
-        """Raises UserError where a file or a package is missing; loads nothing."""
+        """Raises UserError where a file or a package is missing, cut short or of another kind; reads little of the model."""
         for key, path in (("model", model), ("tokenizer", tokenizer)):
             if not Path(path).is_file():
                 raise UserError(f"perplexity.{key}: there is no file {path} ({SOURCE}; or write perplexity: trigram)")
         _need("kenlm", "sentencepiece")
+        with Path(model).open("rb") as file:
+            head = file.read(64)
+            file.seek(max(0, Path(model).stat().st_size - 64))
+            tail = file.read()
+        if head.startswith(_BINARY):
+            _load_kenlm(model, lazily=True)
+        elif not head.startswith(_PACKED) and not head.lstrip().startswith(b"\\data\\"):
+            raise UserError(f"perplexity.model: {model} is no KenLM model ({SOURCE})")
+        elif not head.startswith(_PACKED) and not tail.rstrip().endswith(b"\\end\\"):
+            raise UserError(f"perplexity.model: {model} is cut short ({SOURCE})")
+        _load_tokenizer(tokenizer)
 
     def __init__(self, model: str, tokenizer: str) -> None:
         self.ready(model, tokenizer)
-        import kenlm
-        import sentencepiece
-
-        quiet = kenlm.Config()
-        quiet.show_progress = False
-        try:
-            self._model = kenlm.Model(model, quiet)
-        except OSError as error:
-            raise UserError(f"perplexity.model: {model} is no KenLM model ({error})") from None
-        try:
-            self._tokenizer = sentencepiece.SentencePieceProcessor(model_file=tokenizer)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"perplexity.tokenizer: {tokenizer} is no SentencePiece model ({error})") from None
+        self._model = _load_kenlm(model)
+        self._tokenizer = _load_tokenizer(tokenizer)
 
     def score(self, text: Text) -> float:
         """Perplexity per token: 10 ** (-log10 p / (tokens + 1)), the end of the sentence being a token too."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from filters.language import MAX_CHARACTERS, PIECES
+from filters.language import MAX_CHARACTERS, PIECES, Language
 from filters.perplexity import KenLM, Trigram
 from pipeline.errors import UserError
 from pipeline.rules import Rules, check
@@ -125,6 +125,11 @@ class LanguageScore(Section):
     """fastText lid.176 on so many characters of a document at most, taken at equal distances; null: on all of them."""
 
     max_characters: int | None = Field(default=MAX_CHARACTERS, ge=PIECES)
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        Language.ready()
+        return self
 
 
 class TextScores(Section):

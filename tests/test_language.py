@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from filters.language import MAX_CHARACTERS, PIECES, Language, language, sample
+from filters.language import MAX_CHARACTERS, MODEL, PIECES, Language, language, sample
 from filters.text import Text
+from pipeline.config import TextScores
+from pipeline.errors import UserError
 from tests.documents import document
 
 ENGLISH = "The river rises in the hills above the old town, and on most days it is no wider than a road."
@@ -96,6 +98,21 @@ def test_a_sample_has_the_label_and_the_verdict_of_the_whole(model: Language, ma
     assert len(pairs) > 300
     assert [ours[0] for ours, _ in pairs] == [theirs[0] for _, theirs in pairs]
     assert sum((ours[1] >= 0.8) != (theirs[1] >= 0.8) for ours, theirs in pairs) <= 1
+
+
+@pytest.mark.parametrize("content", [None, MODEL.read_bytes()[:500_000], b"<html>Not found</html>"])
+def test_a_model_that_is_not_whole_is_one_line_before_any_work(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = tmp_path / "lid.176.ftz"
+    if content is not None:
+        damaged.write_bytes(content)
+    monkeypatch.setattr("filters.language.MODEL", damaged)
+    with pytest.raises(
+        UserError, match=r"scores\.language: .*lid\.176\.ftz is missing or damaged; install carnac again"
+    ):
+        TextScores.model_validate({"language": True})
+    TextScores.model_validate({"language": False})
 
 
 def test_lone_surrogates_and_a_word_of_a_million_letters_are_judged(model: Language) -> None:

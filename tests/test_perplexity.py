@@ -157,11 +157,26 @@ def test_a_missing_file_is_named_with_the_way_to_get_it(model: Path, tokenizer: 
         KenLM.ready(str(model), str(absent))
 
 
-def test_a_file_of_another_kind_is_named(model: Path, tokenizer: Path) -> None:
-    with pytest.raises(UserError, match=r"perplexity\.model: .*tiny\.model is no KenLM model"):
-        KenLM(str(tokenizer), str(tokenizer))
-    with pytest.raises(UserError, match=r"perplexity\.tokenizer: .*tiny\.arpa is no SentencePiece model"):
-        KenLM(str(model), str(model))
+def test_a_file_of_another_kind_or_cut_short_is_named_before_any_work(
+    model: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cut.arpa").write_bytes(model.read_bytes()[:-20])
+    (tmp_path / "cut.model").write_bytes(tokenizer.read_bytes()[:100])
+    (tmp_path / "empty.bin").write_bytes(b"")
+    # The head of a binary file of KenLM, which no file that is so short can be.
+    (tmp_path / "cut.bin").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(500))
+    for first, second, says in (
+        (tokenizer, tokenizer, r"perplexity\.model: .*tiny\.model is no KenLM model"),
+        (model, model, r"perplexity\.tokenizer: .*tiny\.arpa is no SentencePiece model"),
+        (tmp_path / "cut.arpa", tokenizer, r"perplexity\.model: .*cut\.arpa is cut short"),
+        (tmp_path / "empty.bin", tokenizer, r"perplexity\.model: .*empty\.bin is no KenLM model"),
+        (tmp_path / "cut.bin", tokenizer, r"perplexity\.model: .*cut\.bin is no whole KenLM model"),
+        (model, tmp_path / "cut.model", r"perplexity\.tokenizer: .*cut\.model is no SentencePiece model"),
+    ):
+        with pytest.raises(UserError, match=says) as caught:
+            KenLM.ready(str(first), str(second))
+        assert "edugp/kenlm" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_missing_package_names_the_extra(model: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,133 @@
+"""What the ledger of drops costs: its share of a run's time on the processor, and of the kept data's bytes.
+
+    python -m tests.benchmarks.ledger [MATERIAL]        # the folder of real pages; by default ../shared/material
+
+The whole flow runs over the sample crawl, and the stages that judge texts over 400 pages of the material, which have no
+images: in this process, with the ledger and without in turn. Times are the least of
+several runs. Kept bytes are those of the corpus; of pages without images, of their texts alone, and without a limit: a line
+of the ledger quotes up to 160 characters of what was dropped, which was about as much as what was kept.
+"""
+
+import math
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filters.verdict import Verdict
+from pipeline.config import load
+from pipeline.document import Document
+from pipeline.documents import read_documents
+from pipeline.engine import LocalEngine, Shard
+from pipeline.flow import flow
+from pipeline.judge import judge
+from pipeline.run import Run, Stage
+from pipeline.sample import write
+from pipeline.scores import score_texts
+from pipeline.work import Work
+from tests.conftest import ROOT
+
+TIMES = 3
+MOST_TIME, MOST_BYTES = 5, 10  # per cent
+
+
+class Inline(LocalEngine):
+    """The local engine without a pool: what it does is this process's time."""
+
+    def each(
+        self, task: Callable[[Shard], None], shards: Sequence[Shard], gpus: float = 0
+    ) -> Iterator[tuple[Shard, str | None]]:
+        for shard in shards:
+            task(shard)
+            yield shard, None
+
+
+def judge_texts(run: Run) -> Stage:
+    """The first stages of the flow, which pages without images of their own pass."""
+    c = run.config
+    plain = run.each(
+        "text", judge, c.text, documents=run.each("documents", read_documents, c.extract, warc=run.warcs())
+    )
+    scored = run.each("scores", score_texts, c.scores, documents=plain)
+    return run.each("score_rules", judge, c.score_rules, documents=scored)
+
+
+def count_only(work: Work, document: Document, level: str, rule: str, verdict: Verdict, *rest: Any) -> None:
+    work.drops.setdefault(level, Counter())[rule] += 1
+
+
+@contextmanager
+def without_ledger() -> Iterator[None]:
+    drop = Work.drop
+    Work.drop = count_only  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        Work.drop = drop  # type: ignore[method-assign]
+
+
+def seconds(config: str, settings: list[str], what: Callable[[Run], Stage], output: Path) -> tuple[float, Stage]:
+    with Run(load(config, [*settings, f"output={output}", "engine.workers=1"]), config) as run:
+        run.engine = Inline(run.config.engine, output / "spill")
+        started = time.process_time()
+        last = what(run)
+        return time.process_time() - started, last
+
+
+def cost(
+    name: str,
+    config: str,
+    settings: list[str],
+    what: Callable[[Run], Stage],
+    folder: Path,
+    most_bytes: float = MOST_BYTES,
+) -> Iterator[str]:
+    """Two lines: the share of the time and the share of the bytes."""
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    first = name.replace(" ", "-")
+    for number in range(2 * TIMES + 2):
+        output = folder / f"{first}-{number}"
+        if number % 2:
+            with without_ledger():
+                spent, _ = seconds(config, settings, what, output)
+        else:
+            spent, last = seconds(config, settings, what, output)
+        if number > 1:  # models and word lists are loaded in the first
+            taken[number % 2 == 0].append(spent)
+    written, bare = min(taken[True]), min(taken[False])
+    ledger = sum(path.stat().st_size for path in output.with_name(f"{first}-0").glob("stages/*/*.ledger.parquet"))
+    kept = sum(
+        table["bytes"] for one in last.receipts.values() for which, table in one.tables.items() if which != "ledger"
+    )
+    yield line(f"{name}: % of the time ({written:.2f} s, without {bare:.2f} s)", 100 * (written / bare - 1), MOST_TIME)
+    yield line(
+        f"{name}: % of the kept bytes ({ledger / 1e3:.0f} of {kept / 1e3:.0f} kB)", 100 * ledger / kept, most_bytes
+    )
+
+
+def line(name: str, value: float, most: float) -> str:
+    limit = f"   limit {most:g}   {'held' if value <= most else 'NOT HELD'}" if most < math.inf else ""
+    return f"ledger, {name:<70} {value:6.1f}{limit}"
+
+
+def main(material: Path) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write(folder / "crawl")
+        quickstart, obelics = (str(ROOT / "configs" / f"{name}.yaml") for name in ("quickstart", "obelics"))
+        pages = ", ".join(str(material / "pages" / f"{name}.warc.gz") for name in ("en-00", "wcxb-00"))
+        sample = [f"input.paths=[{folder / 'crawl'}]", f"consent.lists=[{folder / 'crawl' / 'opt-out.txt'}]"]
+        for lines in (
+            cost("sample crawl", quickstart, sample, flow, folder),
+            cost("pages without images", obelics, [f"input.paths=[{pages}]"], judge_texts, folder, most_bytes=math.inf),
+        ):
+            for told in lines:
+                print(told, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material")
