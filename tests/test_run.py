@@ -287,9 +287,15 @@ class Elsewhere(http.server.BaseHTTPRequestHandler):
         """Nothing: the test says what was asked."""
 
 
+class Patient(http.server.ThreadingHTTPServer):
+    """Refuses no connection because many come at once."""
+
+    request_queue_size = 256
+
+
 @pytest.fixture
 def mirror() -> Iterator[http.server.ThreadingHTTPServer]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+    with Patient(("127.0.0.1", 0), Elsewhere) as server:
         server.asked, server.status, server.lock = Counter(), 500, threading.Lock()  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
