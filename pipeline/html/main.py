@@ -65,11 +65,15 @@ def judged(tree: LexborHTMLParser, url: str) -> Judged | None:
         return None
     network, lexicon = model()
     around = elements(found, lexicon)
-    if found.counts[:, 0].sum() > LONGEST or len(found.first) > MOST:
-        probability = _text_of_a_book(found, around)
-        return Judged(found, around, probability, probability > 0)
+    if len(found.first) > MOST:
+        book = _text_of_a_book(found, around)
+        return Judged(found, around, book, book > 0)
     probability = probabilities(network, table(found, around, lexicon, url))
-    return Judged(found, around, probability, chosen(probability, found))
+    kept = chosen(probability, found)
+    if found.counts[:, 0].sum() > LONGEST:  # the network still knows a long table's cells from a list of links
+        book = _text_of_a_book(found, around)
+        return Judged(found, around, np.maximum(probability, book), kept | (book > 0))
+    return Judged(found, around, probability, kept)
 
 
 def _text_of_a_book(blocks: Blocks, around: Elements) -> Floats:
