@@ -76,6 +76,7 @@ class Extract(Section):
     method: Literal["main", "obelics", "trafilatura"] = "main"
     max_page: Bytes = 5 * 10**6  # bytes of a page's body; what lies beyond is not read
     seconds: float = Field(default=10, gt=0)  # that one page may take; a slower one is dropped
+    inline_images: Bytes | None = None  # up to so many bytes an image inside of its address (data:) is kept; none: not
 
 
 class RuleSet(Section):

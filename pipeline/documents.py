@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.header import UNKNOWN_DATE, date
 from pipeline.html.decode import decode
 from pipeline.html.extract import extract
-from pipeline.keys import NAMED
+from pipeline.keys import NAMED, wanted_rows
 from pipeline.shards import Part, check
 from pipeline.signals import page_signals
 from pipeline.warc import Damage, Record, read, read_at
@@ -90,8 +90,8 @@ def read_documents(work: Work, settings: "Extract") -> None:
         work.end()
         if no is None:
             work.keep(page)
-            for image in page.images:
-                named.write({"url_key": key64(canonical_url(image.url))})
+            for row in wanted_rows(page):
+                named.write({"url_key": row["url_key"]})
         else:
             work.drop(page, "document", *no)
 
@@ -145,7 +145,7 @@ def fill(page: Document, record: Record, settings: "Extract") -> tuple[str, Verd
     try:
         with deadline(settings.seconds):
             html = decode(record.body[: settings.max_page], record.content_type)
-            extracted = extract(html, record.url, settings.method)
+            extracted = extract(html, record.url, settings.method, settings.inline_images or 0)
     except Late:
         return "too_slow", Verdict(False, f"more than {settings.seconds:g} s", f"at most {settings.seconds:g} s")
     except UserError:

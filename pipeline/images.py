@@ -15,6 +15,7 @@ from pipeline.consent.finding import Finding, decisive, write_evidence
 from pipeline.consent.headers import refusal
 from pipeline.digests import payload_digest
 from pipeline.document import Document, Hole, Image, Node
+from pipeline.html.address import inline_image
 from pipeline.models.clip import Aesthetic, Clip, neighbours
 from pipeline.models.nsfw import Nsfw
 from pipeline.pixels import HASHES, Facts, look
@@ -53,7 +54,10 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
             if node.image is None:
                 kept.append(node)
                 continue
-            answer = _first(source.get(document, node.position, node.image) for source in sources)
+            if node.image.url.startswith("data:"):
+                answer: Answer = inline_image(node.image.url)
+            else:
+                answer = _first(source.get(document, node.position, node.image) for source in sources)
             if isinstance(answer, bytes):
                 findings = list(image_findings(answer, consent.signals))
                 write_evidence(work, document, node.image.url, findings, node.position)

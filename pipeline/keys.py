@@ -95,7 +95,7 @@ def wanted_rows(document: Document) -> list[dict[str, Any]]:
             "url": node.image.url,
         }
         for node in document.nodes
-        if node.image is not None
+        if node.image is not None and not node.image.url.startswith("data:")
     ]
 
 

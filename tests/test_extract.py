@@ -1,5 +1,6 @@
 """A page becomes text and image nodes in DOM order, by the rules of OBELICS and without its defects."""
 
+import base64
 import gzip
 import json
 import re
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from pipeline import warc
 from pipeline.document import END_OF_DOCUMENT, Image
 from pipeline.errors import UserError
+from pipeline.html.address import inline_image
 from pipeline.html.decode import decode
 from pipeline.html.extract import MAX_NODES, Page, extract
+from tests.crawls import page, picture, prose
 
 URL = "https://example.org/a/page.html"
 
@@ -257,3 +260,20 @@ def test_images_of_the_main_content_are_found(material: Path) -> None:
             precision.append(len(gold & found) / len(found) if found else 0.0)
     assert sum(recall) / len(recall) > 0.8
     assert sum(precision) / len(precision) > 0.48
+
+
+@pytest.mark.parametrize("method", ["main", "obelics", "trafilatura"])
+def test_an_image_inside_of_its_address_is_kept_up_to_the_configured_size(method: str) -> None:
+    held = base64.b64encode(picture(1)).decode()
+    html = page(prose(1)).decode().replace("</p>", f'</p><img src="data:image/jpeg;base64,{held}" alt="held">', 1)
+    for inline, kept in ((0, []), (len(picture(1)) - 1, []), (len(picture(1)), [picture(1)])):
+        nodes = extract(html, "https://example.org/a", method, inline).nodes
+        images = [node.image.url for node in nodes if node.image and node.image.alt == "held"]
+        assert [inline_image(url) for url in images] == kept
+
+
+def test_a_preview_inside_of_an_address_gives_way_to_the_image_that_is_loaded_later() -> None:
+    held = base64.b64encode(picture(1)).decode()
+    html = f'<p>Text<img src="data:image/jpeg;base64,{held}" data-src="/a.jpg"><img src="data:image/png;base64,AAAA">'
+    nodes = extract(html, "https://example.org/", "obelics", 10**6).nodes
+    assert [node.image.url for node in nodes if node.image] == ["https://example.org/a.jpg"]

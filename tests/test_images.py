@@ -1,5 +1,6 @@
 """The image stage: from the record of the crawl or from the web, with a reason for every image that is not had."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -72,6 +73,13 @@ def test_an_image_that_refuses_in_its_own_bytes_goes_with_the_evidence(tmp_path:
         assert done.receipt.notes["not_checked"] == {"iptc": 1}
     done = run_stage(get_images, (Images(), Consent()), [page], tmp_path / "none", records=asked)
     assert len(done.kept[0].images) == 4
+
+
+def test_an_image_inside_of_its_address_is_asked_of_nobody(tmp_path: Path) -> None:
+    page = document("Some text.", image("data:image/jpeg;base64," + base64.b64encode(GOOD).decode()), image("data:,x"))
+    done = run_stage(get_images, (Images(), Consent()), [page], tmp_path)
+    assert [row["bytes"] for row in done.rows("pixels")] == [GOOD]
+    assert done.dropped == [("image", "image_broken")]
 
 
 def test_an_image_that_is_gone_leaves_its_page_with_a_reason(tmp_path: Path) -> None:

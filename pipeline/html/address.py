@@ -1,6 +1,7 @@
 """The attributes of an image element and the page's base address in; the address of the image out."""
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -52,6 +53,11 @@ _PATH_SAFE = "!$%&'()*+,-./:;=@[]\\^_|~"
 _QUERY_SAFE = "!$%&()*+,-./:;=?@[]\\^_`{|}~"
 
 
+# RFC 2397, as pages use it for images; what is before the comma is its first group.
+_INLINE = re.compile(r"\s*+(data:image/(?:jpe?g|png|webp|gif);base64),[A-Za-z0-9+/=\s]*+", re.IGNORECASE)
+MIN_INLINE = 512  # bytes: less is a spacer or a blurred preview
+
+
 class Address(NamedTuple):
     url: str
     src: str  # as written
@@ -71,11 +77,13 @@ def image_address(
     base: str,
     sources: Sequence[Mapping[str, str | None]] = (),
     max_width: int = MAX_WIDTH,
+    inline: int = 0,
 ) -> Address | None:
     """The first usable address of an `<img>`, or of the `<source>`s of its `<picture>`; None where there is none.
 
     Lazy loading's attributes come before `src` where that is a placeholder, or where the class says "lazy". A
-    placeholder is never an answer.
+    placeholder is never an answer. An image inside of `src` (`data:`) is one where there is no other, and it has at most
+    `inline` bytes.
     """
     lazy_first = "lazy" in (attributes.get("class") or "").lower()
     order = (*LAZY, *EAGER) if lazy_first else (*EAGER, *LAZY)
@@ -89,7 +97,22 @@ def image_address(
                 value = source.get(name)
                 if value and (found := _usable(value, name, base, max_width)):
                     return found
+    written = attributes.get("src") or ""
+    if (
+        len(written) <= 2 * inline
+        and (held := _INLINE.fullmatch(written))
+        and MIN_INLINE <= len(inline_image(written)) <= inline
+    ):
+        return Address(written.strip(), held[1], "src")
     return None
+
+
+def inline_image(url: str) -> bytes:
+    """The image inside of a `data:` address that `image_address` gave; empty where it cannot be decoded."""
+    try:
+        return b64decode(url.partition(",")[2])
+    except ValueError:
+        return b""
 
 
 def _usable(value: str, name: str, base: str, max_width: int) -> Address | None:
@@ -198,6 +221,8 @@ def _resolved(base: str, reference: str) -> str | None:
 
 def readable_name(url: str) -> str:
     """The file name of an address in words: "/img/Red_fox-in%20snow.jpg" gives "Red fox in snow"."""
+    if url.startswith("data:"):
+        return ""
     name = unquote(urlsplit(url).path.rsplit("/", 1)[-1][: 4 * MAX_FILENAME], errors="replace")
     stem = _SIZE.sub("", re.sub(r"\.[A-Za-z0-9]{1,5}$", "", name))
     return " ".join(re.split(r"[\s_+\x00-\x1f-]+", stem)).strip()[:MAX_FILENAME]

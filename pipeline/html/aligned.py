@@ -19,7 +19,7 @@ LEAD = 300  # of a byline, a date, a standfirst between the lead image and the f
 logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
 
 
-def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
+def trafilatura(tree: LexborHTMLParser, base: str, inline: int = 0) -> list[Node]:
     """Each line of trafilatura's text is a paragraph. An image is kept where kept text surrounds it, and the last one
     before the first kept line, if that is near and no heading of the page: the lead image stands above the text, between
     title and byline, and what stands above the title is a logo."""
@@ -28,7 +28,7 @@ def trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
     images: list[tuple[int, Image]] = []
     parts: list[str] = []
     length = 0
-    for node in walk(tree, base, whole=True):
+    for node in walk(tree, base, whole=True, inline=inline):
         if node.image is not None:
             images.append((length, node.image))
         else:

@@ -46,13 +46,14 @@ class Page:
     meta: list[tuple[str, str]]
 
 
-def extract(html: str, url: str, method: str = "obelics") -> Page:
-    """The page as nodes. Bounded in time and memory whatever `html` is. Raises UserError for an unknown method."""
+def extract(html: str, url: str, method: str = "obelics", inline: int = 0) -> Page:
+    """The page as nodes. Bounded in time and memory whatever `html` is. `inline`: bytes up to which an image inside of its
+    address (`data:`) is kept. Raises UserError for an unknown method."""
     if method not in METHODS:
         raise UserError(f"extraction method {method!r} is unknown: use one of {', '.join(METHODS)}")
     tree, base = parse(html, url)
     meta = _meta(tree)  # a method may take elements from the tree
-    return Page(METHODS[method](tree, base), meta)
+    return Page(METHODS[method](tree, base, inline), meta)
 
 
 def parse(html: str, url: str) -> tuple[LexborHTMLParser, str]:
@@ -105,6 +106,7 @@ class Nodes:
     strength: int = 0
     breaks: int = 0
     unscripted: bool = False  # the last image stands in a <noscript>
+    inline: int = 0  # bytes up to which an image inside of its address is kept
 
     def cross(self, strength: int) -> None:
         self.strength = max(self.strength, strength)
@@ -145,15 +147,15 @@ class Nodes:
         self.strength = self.breaks = 0
 
 
-def obelics(tree: LexborHTMLParser, base: str) -> list[Node]:
+def obelics(tree: LexborHTMLParser, base: str, inline: int = 0) -> list[Node]:
     """The rules of OBELICS without its defects."""
-    return walk(tree, base, whole=False)
+    return walk(tree, base, whole=False, inline=inline)
 
 
-def walk(tree: LexborHTMLParser, base: str, whole: bool) -> list[Node]:
+def walk(tree: LexborHTMLParser, base: str, whole: bool, inline: int = 0) -> list[Node]:
     """One walk of the DOM, without recursion, that emits as it goes: what OBELICS keeps, or `whole`, all that a page
     shows."""
-    nodes = Nodes()
+    nodes = Nodes(inline=inline)
     opened: list[_Open] = []
     figures: list[Figure] = []
     sources: list[dict[str, str | None]] = []  # of the open <picture>
@@ -241,7 +243,7 @@ def add_image(
     width, height = (_length(attributes.get(name)) for name in ("width", "height"))
     if unscripted and {width, height} & {"0", "1", "0px", "1px"}:
         return  # a counter's pixel
-    address = image_address(attributes, base, sources)
+    address = image_address(attributes, base, sources, inline=nodes.inline)
     if address is None:
         return
     image = Image(
@@ -280,19 +282,19 @@ def _length(value: str | None) -> str:
     return value if _LENGTH.fullmatch(value) else ""
 
 
-def _trafilatura(tree: LexborHTMLParser, base: str) -> list[Node]:
+def _trafilatura(tree: LexborHTMLParser, base: str, inline: int) -> list[Node]:
     from pipeline.html.aligned import trafilatura  # heavy
 
-    return trafilatura(tree, base)
+    return trafilatura(tree, base, inline)
 
 
-def _main(tree: LexborHTMLParser, base: str) -> list[Node]:
+def _main(tree: LexborHTMLParser, base: str, inline: int) -> list[Node]:
     from pipeline.html.main import main  # loads a model
 
-    return main(tree, base)
+    return main(tree, base, inline)
 
 
-METHODS: dict[str, Callable[[LexborHTMLParser, str], list[Node]]] = {
+METHODS: dict[str, Callable[[LexborHTMLParser, str, int], list[Node]]] = {
     "main": _main,
     "obelics": obelics,
     "trafilatura": _trafilatura,

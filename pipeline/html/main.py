@@ -88,7 +88,7 @@ def _text_of_a_book(blocks: Blocks, around: Elements) -> Floats:
     return text
 
 
-def main(tree: LexborHTMLParser, base: str) -> list[Node]:
+def main(tree: LexborHTMLParser, base: str, inline: int = 0) -> list[Node]:
     """The blocks that a network takes for main content, and the images that belong to them. A link "read more" after kept
     text ends a document, as in OBELICS. Takes elements without text from the tree."""
     page = judged(tree, base)
@@ -102,7 +102,7 @@ def main(tree: LexborHTMLParser, base: str) -> list[Node]:
     place, till = np.concatenate([b.first[texts], image_tags]), np.concatenate([b.last[texts], image_tags])
     order = np.argsort(place, kind="stable")
     between = _between(b, place[order], till[order])
-    nodes = Nodes()
+    nodes = Nodes(inline=inline)
     written = _written(b, texts, more)
     scripted, figures = _around_images(page, image_tags)
     for item, strength in zip(order.tolist(), between.tolist(), strict=True):
