@@ -41,7 +41,7 @@ class Reply:
 
 def ask(url: str, settings: "Requests", post: bytes | None = None, key: str = "") -> Reply:
     """A GET, or a POST of plain text with an API key that no redirect carries elsewhere. Never raises."""
-    fetcher = Fetcher(user_agent=settings.user_agent, max_bytes=MAX_BYTES, allowed_networks=settings.allowed_networks)
+    fetcher = _fetcher(settings.user_agent, tuple(settings.allowed_networks))
     now = int(time.time())
     try:
         if post is None:
