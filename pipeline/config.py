@@ -160,7 +160,7 @@ class NearDuplicate(Section):
     bands: int = Field(default=16, ge=1)
     rows: int = Field(default=8, ge=1)
     shingle: Shingle = Shingle(words=5)
-    similarity: float = Field(default=0.7, gt=0, le=1)  # Jaccard, estimated over all permutations
+    similarity: float = Field(default=0.75, gt=0, le=1)  # Jaccard, estimated over all permutations
     images: float | None = Field(
         default=None, gt=0, le=1
     )  # share of the fewer images that both must have; none: text alone

@@ -111,9 +111,9 @@ def test_explain_tells_a_page_from_its_record_to_its_end(quickstart: Path) -> No
         "dropped by near_duplicate: for https://reprints.example/2026/forty-people-one-stone, captured 2026-09-15"
         in told
     )
-    assert 0.7 <= float(told.split("similarity ")[1].split()[0]) < 1
+    assert 0.75 <= float(told.split("similarity ")[1].split()[0]) < 1
     told = run("explain", config, "--rule", "near_duplicate")
-    assert told.startswith("16 bands of 8 rows, then at least 0.7 of 128 permutations alike\nsimilarity ")
+    assert told.startswith("16 bands of 8 rows, then at least 0.75 of 128 permutations alike\nsimilarity ")
     assert "https://menhirs.example/raising-a-stone" in told
     told = run("explain", config, "http://spoke-and-chain.example/tyres.html")
     assert "dropped by x_robots_tag: header x-robots-tag: noai" in told

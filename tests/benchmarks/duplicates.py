@@ -141,23 +141,26 @@ def found(pairs: list[Pair], near: NearDuplicate) -> tuple[list[bool], int]:
 def quality(material: Path) -> Iterator[Figure]:
     kinds = labelled(pages_of(material))
     print("\n".join(curve(ALONE)))
-    print(f"\n{'how the second of a pair was made':<40}{'pairs':>7}{'Jaccard':>9}{'text':>8}{'text and images':>17}")
+    print(
+        f"\n{'the second of a pair':<40}{'pairs':>7}{'Jaccard':>9}{'text':>8}{'text and images':>17}{'strangers':>11}"
+    )
     counts = {
         "text alone": [0, 0, 0, 0],
         "text and images": [0, 0, 0, 0],
     }  # right, taken, found above 0.8, all above it
     for kind, pairs in kinds.items():
-        alike, shown = [jaccard(pair) for pair in pairs], []
+        alike, shown, glued = [jaccard(pair) for pair in pairs], [], 0
         for name, near in (("text alone", ALONE), ("text and images", BOTH)):
             taken, strangers = found(pairs, near)
             shown.append(sum(taken) / len(pairs))
+            glued += strangers
             if "variants" in kind and near is ALONE:  # one document, as far as text can say
                 continue
             high = [was for was, pair, s in zip(taken, pairs, alike, strict=True) if pair.same and s > 0.8]
             right = sum(was for was, pair in zip(taken, pairs, strict=True) if pair.same)
             made = (right, sum(taken) + strangers, sum(high), len(high))
             counts[name] = [before + more for before, more in zip(counts[name], made, strict=True)]
-        print(f"{kind:<40}{len(pairs):>7}{np.mean(alike):>9.2f}{shown[0]:>8.1%}{shown[1]:>17.1%}")
+        print(f"{kind:<40}{len(pairs):>7}{np.mean(alike):>9.2f}{shown[0]:>8.1%}{shown[1]:>17.1%}{glued:>11}")
     for name, (right, all_taken, above, all_above) in counts.items():
         yield Figure(f"precision, {name}", right / all_taken, 0.99)
         yield Figure(f"recall of {all_above} pairs above Jaccard 0.8, {name}", above / all_above, 0.95)
