@@ -116,11 +116,15 @@ class Batch:
         if not len(of):
             return np.zeros(size)
         totals = np.maximum(self.measure("characters") - (n - 1), 1)
-        distinct = totals - np.bincount(of, counts, size) + np.bincount(of, minlength=size)
-        order = np.lexsort((-counts, of))
-        of, counts = of[order], counts[order]
-        top = np.arange(len(of)) - np.searchsorted(of, of) < np.floor(np.sqrt(distinct))[of]
-        shares: Measure = np.bincount(of[top], counts[top], size) / totals
+        ngrams = np.bincount(of, minlength=size)
+        distinct = totals - np.bincount(of, counts, size) + ngrams
+        # By text, and in it from the most frequent one down: one number says both.
+        ordered = (of << 32) - counts
+        ordered.sort()
+        counts = (of << 32) - ordered  # n-grams come in the order of their texts before, too
+        rank = np.arange(len(of)) - (np.cumsum(ngrams) - ngrams)[of]
+        counts[rank >= np.floor(np.sqrt(distinct))[of]] = 0
+        shares: Measure = np.bincount(of, counts, size) / totals
         return shares
 
     def word_repetition(self, n: int) -> Measure:

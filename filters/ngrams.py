@@ -73,21 +73,24 @@ def repeats(values: Numbers, lengths: Indices, gap: int, n: int) -> Repeats:
     if len(values) <= n:
         return _NONE
     hashes = Stretches(values).ngrams(n)
-    texts = np.repeat(np.arange(len(lengths)), lengths)[: len(hashes)]
-    if len(lengths) > 1:
+    if len(lengths) == 1:
+        keys, bits = hashes[: len(hashes) - gap], np.uint64(0)
+        keys = keys[_sharing(keys)]
+    else:
+        texts = np.repeat(np.arange(len(lengths)), lengths)[: len(hashes)]
         hashes += texts.view(np.uint64) * np.uint64(ODD)
-    at = _sharing(hashes)
-    of = texts[at]
-    inside = at + (n + gap) <= np.cumsum(lengths)[of]
-    # The lowest bits of a hash, the least mixed ones, make room for the number of its text.
-    bits = np.uint64(max(len(lengths) - 1, 1).bit_length())
-    keys = hashes[at[inside]] >> bits | of[inside].view(np.uint64) << (np.uint64(64) - bits)
+        at = _sharing(hashes)
+        of = texts[at]
+        inside = at + (n + gap) <= np.cumsum(lengths)[of]
+        # The lowest bits of a hash, the least mixed ones, make room for the number of its text.
+        bits = np.uint64((len(lengths) - 1).bit_length())
+        keys = hashes[at[inside]] >> bits | of[inside].view(np.uint64) << (np.uint64(64) - bits)
     keys.sort()
     again = np.flatnonzero(keys[1:] == keys[:-1])
     if not len(again):
         return _NONE
     ends = np.append(np.flatnonzero(again[1:] != again[:-1] + 1), len(again) - 1) + 1  # of those that are equal
-    of = (keys[again[ends - 1]] >> (np.uint64(64) - bits)).view(np.int64)
+    of = (keys[again[ends - 1]] >> (np.uint64(64) - bits)).view(np.int64) if bits else np.zeros(len(ends), np.int64)
     return Repeats(of, steps(ends) + 1)
 
 

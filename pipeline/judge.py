@@ -114,17 +114,17 @@ def _is_judged(paragraph: str) -> bool:
 
 
 def judge_texts(judges: list[Rule], texts: Sequence[str]) -> Iterator[tuple[Text, tuple[str, Verdict] | None]]:
-    """Each text with the first rule that it breaks. Only a text that some rule for batches drops is asked about by
-    itself; the others are asked the rules that take no batch."""
-    alone = [rule for rule in judges if rule.takes != "texts"]
+    """Each text with the first rule that it breaks. Rules that take a batch say at once which texts they drop, so that a
+    text by itself is asked about only the first of these, and those before it that take no batch."""
+    asked = [[rule for rule in judges[:i] if rule.takes != "texts"] + judges[i : i + 1] for i in range(len(judges) + 1)]
     for batch in together(texts):
-        sound = np.ones(len(batch.texts), np.bool_)
-        for rule in judges:
+        first = np.full(len(batch.texts), len(judges))
+        for i, rule in enumerate(judges):
             if rule.takes == "texts":
-                sound &= _ask(rule, batch).keep
-        for at, is_sound in enumerate(sound.tolist()):
+                first[~np.asarray(_ask(rule, batch).keep) & (first > i)] = i
+        for at, i in enumerate(first.tolist()):
             text = Text(batch.texts[at], batch, at)
-            yield text, first_broken(alone if is_sound else judges, text)
+            yield text, first_broken(asked[i], text) if asked[i] else None
 
 
 def keep_document(work: Work, document: Document, judges: list[Rule], texts: list[Text]) -> bool:

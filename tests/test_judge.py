@@ -1,5 +1,6 @@
 """Rules applied to documents: what each drops and no more, in their order, with the evidence in the ledger."""
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,24 @@ def test_of_several_broken_rules_the_first_is_named(order: list[str], room: str,
     chosen = rules(**{room: {name: both[name] for name in order}})
     done = run_stage(judge, chosen, [document("Grey herons", image())], tmp_path)
     assert done.dropped == [(room, order[0])]
+
+
+@pytest.mark.parametrize("order", list(permutations(["number_of_words", "pii_emails", "stop_words"])))
+def test_rules_that_take_one_text_and_rules_that_take_several_keep_their_order(
+    order: tuple[str, ...], tmp_path: Path
+) -> None:
+    bounds = {"number_of_words": {"min": 3, "max": 9}, "pii_emails": {"max": 0}, "stop_words": {"min": 0.5}}
+    broken = {  # by the paragraph, the rules that it breaks
+        "Grey herons": {"number_of_words", "stop_words"},
+        "write to heron@water.example": {"pii_emails", "stop_words"},
+        "this is all of it to me": set(),
+        "to heron@water.example": {"number_of_words", "pii_emails"},
+        "heron@water.example": {"number_of_words", "pii_emails", "stop_words"},
+    }
+    chosen = rules(paragraph={name: bounds[name] for name in order})
+    done = run_stage(judge, chosen, [document("\n\n".join(broken), image())], tmp_path)
+    expected = [next(name for name in order if name in of_one) for of_one in broken.values() if of_one]
+    assert [rule for _, rule in done.dropped] == expected
 
 
 def test_an_image_is_judged_by_what_the_page_states_and_takes_only_itself(tmp_path: Path) -> None:

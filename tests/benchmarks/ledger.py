@@ -31,7 +31,7 @@ from pipeline.scores import score_texts
 from pipeline.work import Work
 from tests.conftest import ROOT
 
-TIMES = 3
+TIMES = 7
 MOST_TIME, MOST_BYTES = 5, 10  # per cent
 
 
