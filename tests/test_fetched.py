@@ -392,7 +392,7 @@ print(json.dumps([came[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_number_of_addresses(count: int) -> None:
     with Host(answer(b"", "404 None")) as null:
         command = [sys.executable, "-c", MANY, str(null.port), str(count)]
