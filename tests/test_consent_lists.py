@@ -105,7 +105,7 @@ def test_a_list_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 # In a process of its own, whose peak is that of the stage: a list of so many hosts, then the join with the addresses.
 PROGRAM = """
-import resource, sys
+import sys
 from pathlib import Path
 from pipeline.config import EngineSettings
 from pipeline.consent.addresses import KEYS
@@ -114,9 +114,10 @@ from pipeline.engine import LocalEngine
 from pipeline.run import QUERIES
 from pipeline.storage import TableWriter
 from pipeline.work import Job, key64, perform, read_receipt
+from tests.memory import peak
 
 folder = Path(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 job = Job("lists", 0, folder / "00000", "", list_keys, (), {"list": (str(folder / "list.txt"),)}, folder / ".counters", 0)
 perform(job)
 receipt = read_receipt(job.prefix)
@@ -128,8 +129,8 @@ keys.close()
 with LocalEngine(EngineSettings(memory=300 * 10**6), folder / "spill") as engine:
     query = (QUERIES / "listed.sql").read_text()
     engine.sql(query, folder / "answer", keys=[str(folder / "keys.parquet")], listed=[f"{job.prefix}.listed.parquet"])
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(receipt.rows_out, (after - before) // 1024)
+after = peak()
+print(receipt.rows_out, (after - before) // 10**6)
 """
 
 

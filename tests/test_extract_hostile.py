@@ -29,6 +29,7 @@ from pipeline.html.decode import CODECS, decode
 from pipeline.html.extract import MAX_NODES, METHODS, extract
 from pipeline.report import as_json, funnel
 from tests.crawls import page, prose, write_warc
+from tests.memory import peak
 
 URL = "https://example.org/a/page.html"
 MINUTES = 8
@@ -289,9 +290,7 @@ def fuzz(seeds: range, folder: str, culprit: str) -> int:
                     assert extract(html, URL, method).nodes == nodes
     signal.setitimer(signal.ITIMER_REAL, 0)
     os.close(note)
-    # Not ru_maxrss, which a process takes over from the one that started it.
-    [peak] = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * 1024
+    return peak()
 
 
 def pages(folder: str) -> list[bytes]:

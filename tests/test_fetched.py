@@ -375,10 +375,11 @@ def test_a_kill_costs_no_more_than_what_was_in_flight(tmp_path: Path) -> None:
 
 
 MANY = """
-import json, resource, sys, tempfile
+import json, sys, tempfile
 from pathlib import Path
 from pipeline.config import Asking
 from pipeline.asker import Wanted, fetch
+from tests.memory import peak
 port, count = map(int, sys.argv[1:])
 wanted = (Wanted(number, f"http://h{number % 5000}.example/{number}.jpg", ["mirror"]) for number in range(count))
 asking = Asking(sources=["mirror"], mirror={"address": f"http://127.0.0.1:{port}/{{url}}"}, in_flight=256)
@@ -387,7 +388,7 @@ def take(wanted, reason, detail, body):
     came[0] += reason == "gone"
 with tempfile.TemporaryDirectory() as folder:
     fetch(wanted, asking, Path(folder), take)
-print(json.dumps([came[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000]))
+print(json.dumps([came[0], peak() / 10**6]))
 """
 
 

@@ -260,7 +260,7 @@ def crawl(tmp_path: Path) -> Path:
         write_warc(tmp_path / "crawl" / f"{number}.warc.gz", responses)
     raw = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
     raw |= {"name": "test", "output": str(tmp_path / "out"), "input": {"paths": [str(tmp_path / "crawl")]}}
-    raw["consent"]["lists"], raw["images"]["scores"] = [], {}
+    raw["consent"], raw["images"]["scores"] = {}, {}
     raw["image_rules"] = {}
     raw["extract"] = {"method": "obelics"}
     raw["duplicates"] = {**ALL, "image_everywhere": {"max": 3}, "near_image": {"hash": "pdq"}}
