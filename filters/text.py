@@ -1,7 +1,7 @@
 """A paragraph or a whole document's text in, kept or dropped with the value measured: the rules that need no model.
 
 The definitions are those of OBELICS (arXiv 2306.16527) and give its values, quirks included, unless a
-docstring says otherwise. Every rule takes a `Text`, which splits its words once for all of them, in linear time.
+docstring says otherwise. Every rule takes a `Text`, or a `Batch` of them to judge at once; all is measured in linear time.
 """
 
 from collections.abc import Iterator, Sequence
