@@ -48,6 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
+    plan = commands.add_parser(
+        "plan", help="what a run will take, by a pilot on a sample; after it planned against real"
+    )
+    plan.add_argument("config", metavar="CONFIG")
+    plan.add_argument("--seconds", type=float, metavar="N", help="of one core, about, for the pilot (plan.seconds)")
+    plan.add_argument("--json", action="store_true")
+    plan.set_defaults(command=_plan)
+
     status = commands.add_parser("status", help="the funnel: rows in, rows out, drops by reason, seconds, size")
     status.add_argument("config", metavar="CONFIG")
     status.add_argument("--json", action="store_true")
@@ -82,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
     train.set_defaults(command=_train)
 
-    for command in (run, status, explain, train):
+    for command in (run, plan, status, explain, train):
         command.add_argument(
             "--set", action="append", default=[], metavar="a.b=c", help="a value of the configuration for this call"
         )
@@ -133,6 +141,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if run.failures:
         print(f"{len(run.failures)} shards failed; the same command tries them again", file=sys.stderr)
     return 1 if run.failures else 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipeline.plan import as_json, forecast, kept, print_forecast, real
+
+    seconds = [] if arguments.seconds is None else [f"plan.seconds={arguments.seconds}"]
+    settings = config.load(arguments.config, [*arguments.set, *seconds])
+    done = real(settings)
+    made = (kept(settings) if done else None) or forecast(settings, arguments.config)
+    if arguments.json:
+        print(json.dumps(as_json(made, done), indent=1))
+    else:
+        print_forecast(made, done, Console(width=None if sys.stdout.isatty() else 120))
+    return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -28,7 +28,8 @@ PUBLISHED = {"latest_url": 0.321, "latest_image_set": 0.111}
 
 @dataclass
 class Summary:
-    """The receipts of one stage, added up. `bytes` are those of its tables on disk, `seconds` those of all workers."""
+    """The receipts of one stage, added up. `bytes` are those of its tables on disk, `seconds` those of all workers,
+    `processor` the same without waiting."""
 
     stage: str
     shards: int = 0
@@ -36,6 +37,7 @@ class Summary:
     rows_in: int = 0
     rows_out: int = 0
     seconds: float = 0.0
+    processor: float = 0.0
     bytes: int = 0
     drops: dict[str, Counter[str]] = field(default_factory=dict)
     not_checked: Counter[str] = field(default_factory=Counter)  # consent: by signal, what nobody could be asked about
@@ -52,6 +54,7 @@ class Summary:
     def add(self, receipt: Receipt) -> None:
         self.shards += 1
         self.seconds += receipt.seconds
+        self.processor += receipt.processor
         self.bytes += receipt.bytes
         self.query = receipt.shard < 0 or "/" in receipt.stage  # a decision, or a part of one
         if receipt.error:

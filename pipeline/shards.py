@@ -51,7 +51,7 @@ def parts_of(paths: Sequence[str], split: int) -> list[Part]:
         check(path)
         size = size_of(path)
         count = max(1, round(size / split))
-        if count > 1 and not _can_be_cut(path):
+        if count > 1 and not can_be_cut(path):
             count = 1
         found += [Part(path, size * number // count, size * (number + 1) // count) for number in range(count)]
     return found
@@ -74,7 +74,8 @@ def check(path: str) -> None:
             raise UserError(f"{path}: {no_warc(file)}")
 
 
-def _can_be_cut(path: str) -> bool:
+def can_be_cut(path: str) -> bool:
+    """Whether parts of the file can be read for themselves."""
     with open_warc(path) as file:
         if codec_of(file) is not GZIPPED or _unpacked(file):
             return False

@@ -74,6 +74,7 @@ class Receipt:
     rows_out: int = 0
     drops: dict[str, dict[str, int]] = field(default_factory=dict)  # level → rule → how many
     seconds: float = 0.0
+    processor: float = 0.0  # seconds, of all threads; the rest was waiting
     bytes: int = 0
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)  # table → rows, bytes, sha256
     notes: dict[str, Any] = field(default_factory=dict)
@@ -253,7 +254,7 @@ def perform(job: Job) -> None:
     Raises:
         StorageFull: nothing can be written any more, which is no fault of this shard.
     """
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     receipt = Receipt(job.stage, job.shard, job.fingerprint)
     # A receipt of other inputs or settings must not stand beside tables that are being replaced.
     job.prefix.with_suffix(".json").unlink(missing_ok=True)
@@ -280,6 +281,7 @@ def perform(job: Job) -> None:
         receipt.error = f"{type(error).__name__}: {error}"[:500]
         receipt.trace = traceback.format_exc().splitlines()[-20:]
     receipt.seconds = round(time.perf_counter() - started, 3)
+    receipt.processor = round(time.process_time() - worked, 3)
     write_receipt(job.prefix, receipt)
 
 

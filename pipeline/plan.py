@@ -1,0 +1,329 @@
+"""What a sample took in; what the whole will take, each figure with its spread, and afterwards what it took, out."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import Config, Plan
+from pipeline.errors import UserError
+from pipeline.pilot import Measured, Numbers, measure
+from pipeline.report import PUBLISHED, Summary, funnel, size
+from pipeline.run import read_run
+from pipeline.storage import write_json
+from pipeline.work import read_receipt
+
+REPLICATES = 1000
+BETWEEN = (2.5, 97.5)  # percentiles: an interval of 95 %
+BUSY = (0.8, 1.25)  # times the seconds that the same work takes, by what else its cores and caches do
+UNSEEN = 3.0  # what was not seen once in n pages is by 95 % fewer than this many times as frequent as one in n
+COMPRESSED = (0.6, 1.0)  # bytes of the run's tables, as a share of those of a small sample's, which compress less
+GB, HOUR = 10**9, 3600
+PRICED = {
+    "core_hour": "core-hours",
+    "gpu_hour": "GPU-hours",
+    "gb_read": "GB read",
+    "gb_month": "GB stored",
+    "thousand_requests": "requests",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`figures` by name; those of a stage are called `documents/STAGE` and `core-hours/STAGE`."""
+
+    of: str  # the configuration, so that a plan is not compared with the run of another
+    sample: dict[str, float]
+    figures: dict[str, Estimate]
+    unknown: list[str]
+
+
+def forecast(config: Config, path: str) -> Forecast:
+    """Runs the pilot and keeps what it says beside the output, in `OUTPUT.plan.json`.
+
+    Raises:
+        UserError: the input is empty, or the pilot cannot be run.
+    """
+    measured = measure(config, path)
+    draws = _Draws(measured, config.plan)
+    figures = {name: _estimate(drawn) for name, drawn in _figures(measured, config, draws).items()}
+    sample = {
+        "seconds": config.plan.seconds,
+        "seed": config.plan.seed,
+        "pieces": len(measured.bytes),
+        "bytes": float(measured.bytes.sum()),
+        "share": measured.share,
+        "workers": measured.workers,
+    }
+    made = Forecast(_mark(config), sample, figures, measured.unknown + list(_unknown(measured, config)))
+    place = kept_at(config)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, asdict(made))
+    except OSError as error:
+        raise UserError(f"{path}: output: {place} cannot be written: {error.strerror}") from None
+    return made
+
+
+def kept_at(config: Config) -> Path:
+    """Beside the output folder, which belongs to the run alone."""
+    output = Path(config.output)
+    return output.with_name(output.name + ".plan.json")
+
+
+def kept(config: Config) -> Forecast | None:
+    """The forecast that was made for this configuration, if there is one."""
+    try:
+        raw = json.loads(kept_at(config).read_text(encoding="utf-8"))
+        raw["figures"] = {name: Estimate(**figure) for name, figure in raw["figures"].items()}
+        found = Forecast(**raw)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return found if found.of == _mark(config) else None
+
+
+def real(config: Config) -> dict[str, float] | None:
+    """The same figures of the run, as far as it has come; none where there is no run."""
+    folder = Path(config.output)
+    if read_run(folder) is None:
+        return None
+    summaries = [summary for summary in funnel(folder) if summary.shards]
+    by_stage = {summary.stage: summary for summary in summaries}
+    if "documents" not in by_stage:
+        return None
+    figures = {"pages": float(by_stage["documents"].rows_in)}
+    for summary in summaries:
+        if not summary.query:
+            figures[f"documents/{summary.stage}"] = float(summary.rows_out)
+        stage = f"core-hours/{summary.stage.partition('/')[0]}"
+        figures[stage] = figures.get(stage, 0.0) + summary.processor / HOUR
+    figures["images wanted"] = _rows(folder, "consent", "wanted")
+    figures["images of the crawl"] = _rows(folder, "images", "pixels")
+    figures["core-hours"] = sum(summary.processor for summary in summaries) / HOUR
+    figures["days"] = figures["core-hours"] / _cores(config) / 24
+    figures["GB corpus"] = by_stage.get("export", Summary("export")).bytes / GB
+    figures["GB stored"] = sum(summary.bytes for summary in summaries) / GB
+    return figures
+
+
+def _rows(folder: Path, stage: str, table: str) -> float:
+    receipts = [read_receipt(path.with_suffix("")) for path in (folder / "stages" / stage).glob("*.json")]
+    return float(sum(receipt.tables.get(table, {"rows": 0})["rows"] for receipt in receipts if receipt))
+
+
+def _mark(config: Config) -> str:
+    """Of all that decides what a forecast says."""
+    said = config.model_dump(mode="json", exclude={"output": True, "engine": True, "plan": {"seconds"}})
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:24]
+
+
+class _Draws:
+    """Replicates of the sample: its pieces drawn anew with replacement. Every figure is an array, first what the sample
+    itself says, then what REPLICATES others would have said; a share that no sample shows is at either end of its range."""
+
+    def __init__(self, measured: Measured, plan: Plan) -> None:
+        self.measured, self.count = measured, len(measured.bytes)
+        self._random = np.random.default_rng(plan.seed)
+        drawn = self._random.multinomial(self.count, np.full(self.count, 1 / self.count), REPLICATES)
+        self.times = np.vstack([np.ones(self.count), drawn])
+        # Few pieces vary less among themselves than what they were drawn from (n - 1 for n; Student's t for the normal).
+        self.wider = np.sqrt(self.count / (self.count - 1)) * (1 + 1 / (self.count - 1)) if self.count > 1 else 1.0
+
+    def between(self, low: Numbers | float, high: Numbers | float) -> Numbers:
+        end = self._random.integers(0, 2, REPLICATES + 1).astype(float)
+        end[0] = 0.5
+        return np.asarray(low + (high - low) * end)
+
+    def counted(self, values: Numbers) -> Numbers:
+        """The whole's total of what was counted in each piece; exact where all was drawn."""
+        left = 1 - self.measured.share
+        if not values.any():
+            most = UNSEEN * left / self.measured.share
+            return np.concatenate([[0.0], self._random.uniform(0, most, REPLICATES)])
+        total = self._total(values, self.measured.bytes)
+        spread = np.sqrt(max(0.0, left)) * self.wider
+        return np.maximum(total[0] + (total - total[0]) * spread, values.sum())
+
+    def timed(self, values: Numbers) -> Numbers:
+        """The same of seconds, by the pieces that were timed: the time of a page varies even where all were seen."""
+        total = self._total(values * self.measured.timed, self.measured.bytes * self.measured.timed)
+        return np.maximum(0, total[0] + (total - total[0]) * self.wider)
+
+    def _total(self, values: Numbers, stand_for: Numbers) -> Numbers:
+        seen, of = self.times @ values, self.times @ stand_for
+        total = self.measured.whole * seen / np.maximum(of, 1)
+        return np.where(of > 0, total, total[0])
+
+
+def _estimate(drawn: Numbers) -> Estimate:
+    low, high = np.percentile(drawn[1:], BETWEEN)
+    return Estimate(*(float(f"{number:.6g}") for number in (drawn[0], min(low, drawn[0]), max(high, drawn[0]))))
+
+
+def _figures(measured: Measured, config: Config, draws: _Draws) -> dict[str, Numbers]:
+    asked = [source for source in config.images.sources if source != "crawl"]
+    nothing = np.zeros(REPLICATES + 1)
+    stages = [name for name in measured.rows_in if "/" not in name]
+    late = stages.index("unique")
+    left = draws.between(1 - _duplicates(measured, config), 1.0)  # of documents, by decisions over the whole
+
+    out = {name: draws.counted(measured.rows_out[name]) for name in stages}
+    for name in stages[late:]:
+        out[name] = out[name] * left
+    wanted = draws.counted(measured.tables["wanted"]) * left
+    # An image is seen to be in the crawl where page and image were both drawn. Others may be, if records of images are left.
+    beside = draws.counted(measured.tables["pixels"]) * left
+    records = draws.counted(measured.tables["records"]) if measured.tables["records"].any() else nothing
+    held = draws.between(beside, np.maximum(beside, np.minimum(wanted, records))) if measured.share < 1 else beside
+    fetched = (wanted - np.minimum(held, wanted)) * draws.between(*config.plan.answered) if asked else nothing
+    more = (held + fetched) / np.maximum(beside, 1e-9) if measured.tables["pixels"].any() else np.ones(REPLICATES + 1)
+    for name in stages[stages.index("images") + 1 :]:
+        if asked:  # how many documents keep an image that was not tried is not known
+            out[name] = draws.between(np.minimum(out[name], out["images"]), out["images"])
+        else:
+            out[name] = np.minimum(out[name] * more, out["images"])
+
+    busy = draws.between(*BUSY) / np.mean(BUSY)
+    seconds = {"start of workers": nothing + measured.start * (config.engine.workers or os.cpu_count() or 1)}
+    for name, values in measured.seconds.items():
+        scale = left if name in stages[late + 1 :] else np.ones(REPLICATES + 1)
+        if name in stages[stages.index("images") :]:
+            scale = scale * more
+        spent = draws.timed(values) * scale + measured.idle[name] * measured.shards
+        stage = name.partition("/")[0]
+        seconds[stage] = seconds.get(stage, nothing) + spent * busy
+    export = measured.export
+    a_document = 1 / max(1, export.rows_out)
+    seconds["export"] = out["final"] * export.seconds * a_document
+
+    figures = {"pages": draws.counted(measured.rows_in["documents"])}
+    figures |= {f"documents/{name}": out[name] for name in stages}
+    figures |= {f"core-hours/{name}": spent / HOUR for name, spent in seconds.items()}
+    figures["documents/export"] = out["final"]
+    figures["images wanted"], figures["images of the crawl"] = wanted, held
+    figures["images fetched"] = fetched
+    figures["core-hours"] = np.sum([spent / HOUR for spent in seconds.values()], axis=0)
+    figures["GPU-hours"] = seconds["images"] / HOUR / measured.workers if _on_gpu(config) else nothing
+    sizes = draws.between(*config.plan.image_size)
+    figures["GB read"] = (measured.whole + fetched * sizes) / GB
+    pixels = draws.counted(measured.pixels) * left * more if measured.pixels.any() else fetched * sizes
+    tables = np.sum([draws.counted(stored) for stored in measured.stored.values() if stored.any()] or [nothing], axis=0)
+    tables = np.maximum(0, tables - draws.counted(measured.pixels)) if measured.pixels.any() else tables
+    figures["GB corpus"] = out["final"] * export.bytes * a_document / GB if export.rows_out else pixels / GB
+    stored = tables * draws.between(*COMPRESSED) + pixels + fetched * sizes  # answers are kept beside the images taken
+    figures["GB stored"] = stored / GB + figures["GB corpus"]
+    figures["requests, crawl"] = nothing + (measured.shards if measured.remote else 0)
+    figures["requests, images"] = wanted if asked else nothing
+    figures["days"] = figures["core-hours"] / _cores(config) / 24
+    return figures | _money(config, figures)
+
+
+def _money(config: Config, figures: dict[str, Numbers]) -> dict[str, Numbers]:
+    used = {
+        "core_hour": figures["core-hours"],
+        "gpu_hour": figures["GPU-hours"],
+        "gb_read": figures["GB read"],
+        "gb_month": figures["GB stored"] * config.plan.months,
+        "thousand_requests": (figures["requests, crawl"] + figures["requests, images"]) / 1000,
+    }
+    prices = config.plan.prices.model_dump()
+    costs = {f"money/{PRICED[name]}": used[name] * prices[name] for name in used if prices[name] is not None}
+    return costs | ({"money": np.sum(list(costs.values()), axis=0)} if costs else {})
+
+
+def _duplicates(measured: Measured, config: Config) -> float:
+    """The share of documents that decisions over the whole may take, beyond what they took of the sample."""
+    c = config.duplicates
+    if measured.share == 1 or not (c.latest_url or c.near_duplicate or c.latest_image_set):
+        return 0.0
+    if config.plan.duplicates is not None:
+        return config.plan.duplicates
+    return 1 - (1 - PUBLISHED["latest_url"]) * (1 - PUBLISHED["latest_image_set"])
+
+
+def _on_gpu(config: Config) -> bool:
+    scores = config.images.scores
+    return any(model is not None and model.device == "cuda" for model in (scores.nsfw, scores.clip, scores.aesthetic))
+
+
+def _cores(config: Config) -> int:
+    return config.plan.cores or config.engine.workers or os.cpu_count() or 1
+
+
+def _unknown(measured: Measured, config: Config) -> Iterator[str]:
+    """What the sample cannot say, and what was taken in its place."""
+    if not measured.rows_in["documents"].any():
+        yield "no page lies in the sample: enlarge it (--seconds), or look at the input"
+    if taken := _duplicates(measured, config):
+        source = "plan.duplicates" if config.plan.duplicates is not None else "what OBELICS lost to them"
+        yield (
+            f"decisions over the whole corpus cannot be seen in a sample: from what they took of it to {taken:.1%} more of the "
+            f"documents ({source})"
+        )
+    if measured.share < 1 and measured.tables["records"].any():
+        yield "an image counts as the crawl's from where page and image were both drawn to where every record is of use"
+    if not measured.tables["pixels"].any():
+        yield "no image was seen: what decoding and scoring takes is not counted"
+    yield "queries over the keys of the whole corpus are not counted, nor is waiting"
+    prices = config.plan.prices.model_dump()
+    if missing := [name for name in prices if prices[name] is None]:
+        yield f"no price, so not in the money: {', '.join(missing)} (plan.prices)"
+
+
+def print_forecast(made: Forecast, done: dict[str, float] | None, console: Console) -> None:
+    """Planned, and beside it the run, where there is one: the whole, then stage by stage."""
+    s = made.sample
+    console.print(
+        f"Planned from {s['pieces']:.0f} pieces, {size(int(s['bytes']))}, {s['share']:.3g} of the input, drawn with seed "
+        f"{s['seed']:.0f}. Between: 95 % of {REPLICATES:,} replicates, the pieces drawn anew with replacement and what no "
+        "sample shows at either end of its range. Core-hours are those of a core of this machine.\n"
+    )
+    for kind in ("", "documents/", "core-hours/", "money/"):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column({"": "whole", "documents/": "documents after"}.get(kind, kind.rstrip("/")), min_width=20)
+        for name in ("planned", "between", "and", *(("real", "") if done else ())):
+            table.add_column(name, justify="right", min_width=10 if name else 5)
+        for name, figure in made.figures.items():
+            if name.startswith(kind) and (kind or "/" not in name) and figure.high:
+                there = done.get(name) if done else None
+                row = [_shown(name, number) for number in (figure.value, figure.low, figure.high)]
+                row += [] if there is None else [_shown(name, there), _beside(there, figure)]
+                table.add_row(name.removeprefix(kind), *row)
+        if table.row_count:
+            console.print(table)
+            console.print()
+    for told in made.unknown:
+        console.print(f"Not known: {told}.", soft_wrap=True)
+
+
+def _beside(there: float, figure: Estimate) -> str:
+    return "" if figure.low <= there <= figure.high else "above" if there > figure.high else "below"
+
+
+def _shown(name: str, value: float) -> str:
+    """With the unit of the figure, where its name does not say it: 0.0047 hours are 16.9 s."""
+    if name.startswith(("core-hours", "GPU-hours")) and value < 1:
+        return f"{value * HOUR:,.1f} s"
+    if name.startswith("GB"):
+        return size(int(value * GB))
+    if name == "days" and value < 1:
+        return f"{value * 24 * 60:,.1f} min"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def as_json(made: Forecast, done: dict[str, float] | None) -> dict[str, Any]:
+    return asdict(made) | ({"real": done} if done else {})
