@@ -162,10 +162,9 @@ def _asking_nobody(config: Config, scratch: str) -> tuple[Config, list[str]]:
     asked = [source for source in images.sources if source != "crawl"]
     if asked:
         low, high = config.plan.answered
-        least, most = (size / 1000 for size in config.plan.image_size)
         unknown.append(
             f"images of {' and '.join(asked)} were not tried: {low:.0%} to {high:.0%} of the addresses are taken to answer "
-            f"(plan.answered), with {least:,.0f} to {most:,.0f} kB in the mean (plan.image_size); waiting is not counted"
+            "(plan.answered), and waiting for them is not counted"
         )
     if config.input.against:
         unknown.append("nothing was compared with the runs of input.against")
@@ -186,7 +185,7 @@ def _add(measured: Measured, name: str, receipts: list[Receipt]) -> None:
     rows: Numbers = np.array([float(receipt.rows_in) for receipt in receipts])
     seconds: Numbers = np.array([receipt.processor for receipt in receipts])
     stored: Numbers = np.array([float(receipt.bytes) for receipt in receipts])
-    some = rows > 0 if rows.any() else np.ones(len(rows), bool)
+    some: NDArray[np.bool_] = rows > 0 if rows.any() else np.ones(len(rows), bool)
     timed = some & measured.timed
     measured.rows_in[name] = rows
     measured.rows_out[name] = np.array([float(receipt.rows_out) for receipt in receipts])

@@ -117,6 +117,10 @@ def real(config: Config) -> dict[str, float] | None:
     figures["days"] = figures["core-hours"] / _cores(config) / 24
     figures["GB corpus"] = by_stage.get("export", Summary("export")).bytes / GB
     figures["GB stored"] = sum(summary.bytes for summary in summaries) / GB
+    prices = config.plan.prices
+    for name, price, paid in (("core-hours", prices.core_hour, 1), ("GB stored", prices.gb_month, config.plan.months)):
+        if price is not None:
+            figures[f"money/{name}"] = figures[name] * price * paid
     return figures
 
 
@@ -156,12 +160,12 @@ class _Draws:
             return np.concatenate([[0.0], self._random.uniform(0, most, REPLICATES)])
         total = self._total(values, self.measured.bytes)
         spread = np.sqrt(max(0.0, left)) * self.wider
-        return np.maximum(total[0] + (total - total[0]) * spread, values.sum())
+        return np.asarray(np.maximum(total[0] + (total - total[0]) * spread, values.sum()))
 
     def timed(self, values: Numbers) -> Numbers:
         """The same of seconds, by the pieces that were timed: the time of a page varies even where all were seen."""
         total = self._total(values * self.measured.timed, self.measured.bytes * self.measured.timed)
-        return np.maximum(0, total[0] + (total - total[0]) * self.wider)
+        return np.asarray(np.maximum(0, total[0] + (total - total[0]) * self.wider))
 
     def _total(self, values: Numbers, stand_for: Numbers) -> Numbers:
         seen, of = self.times @ values, self.times @ stand_for
@@ -175,6 +179,7 @@ def _estimate(drawn: Numbers) -> Estimate:
 
 
 def _figures(measured: Measured, config: Config, draws: _Draws) -> dict[str, Numbers]:
+    """All figures as draws; the order is that in which they are shown."""
     asked = [source for source in config.images.sources if source != "crawl"]
     nothing = np.zeros(REPLICATES + 1)
     stages = [name for name in measured.rows_in if "/" not in name]
@@ -190,9 +195,11 @@ def _figures(measured: Measured, config: Config, draws: _Draws) -> dict[str, Num
     records = draws.counted(measured.tables["records"]) if measured.tables["records"].any() else nothing
     held = draws.between(beside, np.maximum(beside, np.minimum(wanted, records))) if measured.share < 1 else beside
     fetched = (wanted - np.minimum(held, wanted)) * draws.between(*config.plan.answered) if asked else nothing
-    more = (held + fetched) / np.maximum(beside, 1e-9) if measured.tables["pixels"].any() else np.ones(REPLICATES + 1)
+    seen = bool(measured.tables["pixels"].any())
+    more = (held + fetched) / np.maximum(beside, 1e-9) if seen else np.ones(REPLICATES + 1)
+    unseen = (fetched if seen else fetched + held) * draws.between(*config.plan.image_size)  # bytes
     for name in stages[stages.index("images") + 1 :]:
-        if asked:  # how many documents keep an image that was not tried is not known
+        if asked or (records.any() and not seen):  # how many documents keep an image that was not tried is not known
             out[name] = draws.between(np.minimum(out[name], out["images"]), out["images"])
         else:
             out[name] = np.minimum(out[name] * more, out["images"])
@@ -218,13 +225,14 @@ def _figures(measured: Measured, config: Config, draws: _Draws) -> dict[str, Num
     figures["images fetched"] = fetched
     figures["core-hours"] = np.sum([spent / HOUR for spent in seconds.values()], axis=0)
     figures["GPU-hours"] = seconds["images"] / HOUR / measured.workers if _on_gpu(config) else nothing
-    sizes = draws.between(*config.plan.image_size)
-    figures["GB read"] = (measured.whole + fetched * sizes) / GB
-    pixels = draws.counted(measured.pixels) * left * more if measured.pixels.any() else fetched * sizes
+    figures["GB read"] = (measured.whole + (unseen if asked else nothing)) / GB
+    pixels = unseen + (draws.counted(measured.pixels) * left if seen else nothing) * (np.ones(1) if asked else more)
     tables = np.sum([draws.counted(stored) for stored in measured.stored.values() if stored.any()] or [nothing], axis=0)
-    tables = np.maximum(0, tables - draws.counted(measured.pixels)) if measured.pixels.any() else tables
-    figures["GB corpus"] = out["final"] * export.bytes * a_document / GB if export.rows_out else pixels / GB
-    stored = tables * draws.between(*COMPRESSED) + pixels + fetched * sizes  # answers are kept beside the images taken
+    tables = np.maximum(0, tables - draws.counted(measured.pixels)) if seen else tables
+    by_document = export.rows_out and not asked
+    figures["GB corpus"] = (out["final"] * export.bytes * a_document if by_document else pixels) / GB
+    answers = unseen if asked else nothing  # are kept beside the images that were taken of them
+    stored = tables * draws.between(*COMPRESSED) + pixels + answers
     figures["GB stored"] = stored / GB + figures["GB corpus"]
     figures["requests, crawl"] = nothing + (measured.shards if measured.remote else 0)
     figures["requests, images"] = wanted if asked else nothing
@@ -233,16 +241,20 @@ def _figures(measured: Measured, config: Config, draws: _Draws) -> dict[str, Num
 
 
 def _money(config: Config, figures: dict[str, Numbers]) -> dict[str, Numbers]:
-    used = {
+    used, prices = _used(config, figures), config.plan.prices.model_dump()
+    costs = {f"money/{PRICED[name]}": used[name] * prices[name] for name in used if prices[name] is not None}
+    return costs | ({"money": np.sum(list(costs.values()), axis=0)} if costs else {})
+
+
+def _used(config: Config, figures: dict[str, Numbers]) -> dict[str, Numbers]:
+    """What there is a price for."""
+    return {
         "core_hour": figures["core-hours"],
         "gpu_hour": figures["GPU-hours"],
         "gb_read": figures["GB read"],
         "gb_month": figures["GB stored"] * config.plan.months,
         "thousand_requests": (figures["requests, crawl"] + figures["requests, images"]) / 1000,
     }
-    prices = config.plan.prices.model_dump()
-    costs = {f"money/{PRICED[name]}": used[name] * prices[name] for name in used if prices[name] is not None}
-    return costs | ({"money": np.sum(list(costs.values()), axis=0)} if costs else {})
 
 
 def _duplicates(measured: Measured, config: Config) -> float:
@@ -277,10 +289,13 @@ def _unknown(measured: Measured, config: Config) -> Iterator[str]:
     if measured.share < 1 and measured.tables["records"].any():
         yield "an image counts as the crawl's from where page and image were both drawn to where every record is of use"
     if not measured.tables["pixels"].any():
-        yield "no image was seen: what decoding and scoring takes is not counted"
+        low, high = (size / 1000 for size in config.plan.image_size)
+        yield (
+            f"no image was seen: what decoding and scoring takes is not counted, and one is taken to have {low:,.0f} to "
+            f"{high:,.0f} kB in the mean (plan.image_size)"
+        )
     yield "queries over the keys of the whole corpus are not counted, nor is waiting"
-    prices = config.plan.prices.model_dump()
-    if missing := [name for name in prices if prices[name] is None]:
+    if missing := [name for name, price in config.plan.prices.model_dump().items() if price is None]:
         yield f"no price, so not in the money: {', '.join(missing)} (plan.prices)"
 
 
@@ -316,12 +331,11 @@ def _beside(there: float, figure: Estimate) -> str:
 
 def _shown(name: str, value: float) -> str:
     """With the unit of the figure, where its name does not say it: 0.0047 hours are 16.9 s."""
-    if name.startswith(("core-hours", "GPU-hours")) and value < 1:
-        return f"{value * HOUR:,.1f} s"
+    hours = value * 24 if name == "days" else value
+    if name.startswith(("core-hours", "GPU-hours", "days")) and hours < 1:
+        return f"{hours * HOUR:,.1f} s"
     if name.startswith("GB"):
         return size(int(value * GB))
-    if name == "days" and value < 1:
-        return f"{value * 24 * 60:,.1f} min"
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 

@@ -74,13 +74,13 @@ class Receipt:
     rows_out: int = 0
     drops: dict[str, dict[str, int]] = field(default_factory=dict)  # level → rule → how many
     seconds: float = 0.0
-    processor: float = 0.0  # seconds, of all threads; the rest was waiting
     bytes: int = 0
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)  # table → rows, bytes, sha256
     notes: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     trace: list[str] = field(default_factory=list)
     reasons: dict[str, dict[str, int]] = field(default_factory=dict)  # rule → reason → how many, where it has several
+    processor: float = 0.0  # seconds, of all threads; the rest was waiting
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
