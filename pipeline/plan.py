@@ -24,6 +24,7 @@ REPLICATES = 1000
 BETWEEN = (2.5, 97.5)  # percentiles: an interval of 95 %
 BUSY = (0.8, 1.25)  # times the seconds that the same work takes, by what else its cores and caches do
 UNSEEN = 3.0  # what was not seen once in n pages is by 95 % fewer than this many times as frequent as one in n
+ALONE = (0.5, 1.5)  # times what a single piece says, which cannot tell how pieces differ
 COMPRESSED = (0.6, 1.0)  # bytes of the run's tables, as a share of those of a small sample's, which compress less
 GB, HOUR = 10**9, 3600
 PRICED = {
@@ -144,8 +145,10 @@ class _Draws:
         self._random = np.random.default_rng(plan.seed)
         drawn = self._random.multinomial(self.count, np.full(self.count, 1 / self.count), REPLICATES)
         self.times = np.vstack([np.ones(self.count), drawn])
-        # Few pieces vary less among themselves than what they were drawn from (n - 1 for n; Student's t for the normal).
-        self.wider = np.sqrt(self.count / (self.count - 1)) * (1 + 1 / (self.count - 1)) if self.count > 1 else 1.0
+        # Few pieces vary less among themselves than what they were drawn from: n - 1 for n, and Student's t for the normal
+        # distribution, whose 97.5 % quotient the last factor gives within a tenth for any number of pieces.
+        more = self.count - 1
+        self.wider = np.sqrt(self.count / more) * (1 + 1.2 / (more - 0.8)) if more else 1.0
 
     def between(self, low: Numbers | float, high: Numbers | float) -> Numbers:
         end = self._random.integers(0, 2, REPLICATES + 1).astype(float)
@@ -168,6 +171,8 @@ class _Draws:
         return np.asarray(np.maximum(0, total[0] + (total - total[0]) * self.wider))
 
     def _total(self, values: Numbers, stand_for: Numbers) -> Numbers:
+        if self.count == 1:
+            return float(self.measured.whole * values.sum() / stand_for.sum()) * self.between(*ALONE)
         seen, of = self.times @ values, self.times @ stand_for
         total = self.measured.whole * seen / np.maximum(of, 1)
         return np.where(of > 0, total, total[0])
@@ -286,6 +291,8 @@ def _unknown(measured: Measured, config: Config) -> Iterator[str]:
             f"decisions over the whole corpus cannot be seen in a sample: from what they took of it to {taken:.1%} more of the "
             f"documents ({source})"
         )
+    if len(measured.bytes) == 1 and measured.share < 1:
+        yield f"one piece cannot tell how pieces differ: {ALONE[0]:g} to {ALONE[1]:g} times what it says"
     if measured.share < 1 and measured.tables["records"].any():
         yield "an image counts as the crawl's from where page and image were both drawn to where every record is of use"
     if not measured.tables["pixels"].any():

@@ -136,6 +136,7 @@ def test_of_a_file_that_cannot_be_cut_the_beginning_is_read(tmp_path: Path, capf
     assert whole.read_bytes().startswith(Path(head.path).read_bytes())
     plan = planned(capfd, str(write_configuration(tmp_path)), "--seconds", "0.5")
     assert within(figures(plan)["pages"], 30)
+    assert "one piece cannot tell how pieces differ" in str(plan["unknown"])
     assert "1 files that cannot be cut are judged by their beginnings" in str(plan["unknown"])
 
 
