@@ -45,7 +45,7 @@ class Measured:
     seconds: dict[str, Numbers] = field(default_factory=dict)  # of a processor
     stored: dict[str, Numbers] = field(default_factory=dict)  # bytes of tables
     idle: dict[str, float] = field(default_factory=dict)  # seconds of a shard by itself
-    start: float = 0.0  # seconds in which a worker loads what it needs
+    start: dict[str, float] = field(default_factory=dict)  # seconds in which a worker loads what a stage needs
     once: float = 0.0  # seconds of what is not done piece by piece: queries, lists
     tables: dict[str, Numbers] = field(default_factory=dict)  # rows of records, wanted and pixels
     pixels: Numbers = field(default_factory=lambda: np.zeros(0))  # bytes
@@ -193,9 +193,9 @@ def _add(measured: Measured, name: str, receipts: list[Receipt]) -> None:
     measured.idle[name] = _intercept(rows[timed], seconds[timed]) if name != "documents" else 0.0
     measured.seconds[name] = np.maximum(0, seconds - measured.idle[name]) * some
     measured.stored[name] = np.maximum(0, stored - _intercept(rows[some], stored[some])) * some
-    if not measured.timed.all():  # a worker's first piece, less what it would have taken as a later one
-        usual = measured.seconds[name][measured.timed].mean() if measured.timed.any() else 0.0
-        measured.start += max(0.0, float(measured.seconds[name][~measured.timed].mean()) - usual)
+    # What a worker's first piece took, less what it would have taken as a later one.
+    first, later = measured.seconds[name][~measured.timed], measured.seconds[name][measured.timed]
+    measured.start[name] = max(0.0, float(first.mean() - later.mean())) if len(first) else 0.0
     for stage, table in (("documents", "records"), ("consent", "wanted"), ("images", "pixels")):
         if name == stage:
             found = [receipt.tables.get(table, {"rows": 0, "bytes": 0}) for receipt in receipts]

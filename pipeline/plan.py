@@ -210,12 +210,13 @@ def _figures(measured: Measured, config: Config, draws: _Draws) -> dict[str, Num
             out[name] = np.minimum(out[name] * more, out["images"])
 
     busy = draws.between(*BUSY) / np.mean(BUSY)
-    seconds = {"start of workers": nothing + measured.start * (config.engine.workers or os.cpu_count() or 1)}
+    workers = config.engine.workers or os.cpu_count() or 1
+    seconds: dict[str, Numbers] = {}
     for name, values in measured.seconds.items():
         scale = left if name in stages[late + 1 :] else np.ones(REPLICATES + 1)
         if name in stages[stages.index("images") :]:
             scale = scale * more
-        spent = draws.timed(values) * scale + measured.idle[name] * measured.shards
+        spent = draws.timed(values) * scale + measured.idle[name] * measured.shards + measured.start[name] * workers
         stage = name.partition("/")[0]
         seconds[stage] = seconds.get(stage, nothing) + spent * busy
     export = measured.export
@@ -320,7 +321,8 @@ def print_forecast(made: Forecast, done: dict[str, float] | None, console: Conso
         for name in ("planned", "between", "and", *(("real", "") if done else ())):
             table.add_column(name, justify="right", min_width=10 if name else 5)
         for name, figure in made.figures.items():
-            if name.startswith(kind) and (kind or "/" not in name) and figure.high:
+            least = 0.05 / HOUR if kind == "core-hours/" else 0  # what would be shown as 0.0 s
+            if name.startswith(kind) and (kind or "/" not in name) and figure.high > least:
                 there = done.get(name) if done else None
                 row = [_shown(name, number) for number in (figure.value, figure.low, figure.high)]
                 row += [] if there is None else [_shown(name, there), _beside(there, figure)]
