@@ -71,6 +71,7 @@ def measure(config: Config, path: str) -> Measured:
         measured = run.measured
         measured.unknown = unknown + measured.unknown
         pieces = len(measured.bytes)
+        failed = {receipt.shard for receipt in run.failures}  # later stages have nothing of these
         for name in run.stages:
             found = [receipt for file in sorted((run.folder / "stages" / name).glob("*.json"))
                      if (receipt := read_receipt(file.with_suffix("")))]  # fmt: skip
@@ -79,11 +80,10 @@ def measure(config: Config, path: str) -> Measured:
                     measured.export.rows_out += receipt.rows_out
                     measured.export.bytes += receipt.bytes
                     measured.export.seconds += receipt.processor
-            elif {receipt.shard for receipt in found} == set(range(pieces)):
-                _add(measured, name, sorted(found, key=lambda receipt: receipt.shard))
+            elif (by_shard := {receipt.shard: receipt for receipt in found}).keys() | failed == set(range(pieces)):
+                add(measured, name, [by_shard.get(shard, Receipt(name, shard, "")) for shard in range(pieces)])
             else:
                 measured.once += sum(receipt.processor for receipt in found)
-        failed = {receipt.shard for receipt in run.failures}
         if failed:
             measured.unknown.append(
                 f"{len(failed)} of {pieces} pieces failed, the first in {run.failures[0].stage}: {run.failures[0].error}"
@@ -180,7 +180,7 @@ def _asking_nobody(config: Config, scratch: str) -> tuple[Config, list[str]]:
     return config.model_copy(update=changed), unknown
 
 
-def _add(measured: Measured, name: str, receipts: list[Receipt]) -> None:
+def add(measured: Measured, name: str, receipts: list[Receipt]) -> None:
     """The receipts of all pieces, in their order."""
     rows: Numbers = np.array([float(receipt.rows_in) for receipt in receipts])
     seconds: Numbers = np.array([receipt.processor for receipt in receipts])

@@ -10,10 +10,12 @@ import yaml
 
 from pipeline import config
 from pipeline.cli import main
-from pipeline.pilot import Measured, draw
-from pipeline.plan import BETWEEN, _Draws, kept_at
+from pipeline.forecast import BETWEEN, Draws
+from pipeline.pilot import Measured, add, draw
+from pipeline.plan import kept_at
 from pipeline.shards import Part, parts_of
 from pipeline.warc import Record, read
+from pipeline.work import Receipt
 from tests.crawls import crawl, page, prose, write_warc
 from tests.test_bad_input import refused
 from tests.test_run import corpus_of, write_configuration
@@ -149,14 +151,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         drawn = random.choice(1000, 30, replace=False)
         timed = np.ones(30, bool)
         measured = Measured(1000 * 10**6, 1, False, 1, np.full(30, 1e6), timed)
-        low, high = np.percentile(_Draws(measured, config.Plan(seed=seed)).counted(pages[drawn])[1:], BETWEEN)
+        low, high = np.percentile(Draws(measured, config.Plan(seed=seed)).counted(pages[drawn])[1:], BETWEEN)
         held += low <= pages.sum() <= high
     assert 0.87 <= held / 200 <= 0.99
 
 
 def test_what_was_never_seen_is_not_foretold_to_be_nothing() -> None:
     measured = Measured(100 * 10**6, 1, False, 1, np.full(10, 1e6), np.ones(10, bool))
-    never = _Draws(measured, config.Plan()).counted(np.zeros(10))
+    never = Draws(measured, config.Plan()).counted(np.zeros(10))
     assert never[0] == 0
     assert 20 < np.percentile(never[1:], BETWEEN[1]) < 30
 
@@ -199,6 +201,14 @@ def test_a_plan_of_another_configuration_or_a_damaged_one_is_made_anew(
     second = planned(capfd, str(path))
     assert second["of"] != first["of"]
     assert figures(second)["documents/text"]["value"] == 0
+
+
+def test_a_piece_that_failed_counts_as_nothing_and_the_others_as_they_are() -> None:
+    measured = Measured(3 * 10**6, 1, False, 1, np.full(3, 1e6), np.array([False, True, True]))
+    receipts = [Receipt("text", n, "", rows_in=4, rows_out=3, processor=0.5) for n in range(2)]
+    add(measured, "text", [*receipts, Receipt("text", 2, "", error="the worker died twice")])
+    assert measured.rows_out["text"].tolist() == [3, 3, 0]
+    assert measured.seconds["text"].tolist() == [0.5, 0.5, 0]
 
 
 @pytest.mark.parametrize(
