@@ -104,7 +104,7 @@ def test_the_funnel_is_json_for_other_programs(run: Path) -> None:
     assert read[1]["drops"]["paragraph"] == {"number_of_words": 1}
     assert set(read[0]) == {
         *("stage", "shards", "failed", "rows_in", "rows_out", "seconds", "bytes", "drops", "errors", "query"),
-        *("reasons", "named", "wanted", "not_checked"),
+        *("reasons", "named", "wanted", "not_checked", "processor"),
         *("lost", "wrong_digests"),
     }
 
