@@ -4,10 +4,13 @@ import io
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import UserError
+from pipeline.remote import about, is_remote, open_remote
 
 WARC_SUFFIXES = tuple(kind + coding for kind in (".warc", ".arc") for coding in ("", ".gz", ".zst", ".lz4"))
 WACZ_SUFFIX = ".wacz"
@@ -35,15 +38,16 @@ def base_name(path: str) -> str:
     return f"{Path(outer).name}#{inner}" if inner else Path(path).name
 
 
-def open_warc(path: str) -> BinaryIO:
-    """The file, which can be sought in; one that a WACZ holds uncompressed is read in its place.
+def open_warc(path: str, wanted: tuple[int, int | None] = (0, 0)) -> BinaryIO:
+    """The file, which can be sought in; one that a WACZ holds uncompressed is read in its place. `wanted`: where it will be
+    read, so that few requests bring that of a remote file.
 
     Raises:
         UserError: it cannot be opened.
     """
     outer, inner = _parts(path)
     if not inner:
-        return _open(path)
+        return _open(path, wanted)
     with _zip(outer) as archive:
         try:
             info = archive.getinfo(inner)
@@ -63,6 +67,8 @@ def open_warc(path: str) -> BinaryIO:
 
 def size_of(path: str) -> int:
     """Bytes of the file. Raises UserError where it cannot be opened."""
+    if is_remote(path) and not _parts(path)[1]:
+        return about(path).size
     if not _parts(path)[1]:
         try:
             return Path(path).stat().st_size
@@ -81,16 +87,20 @@ def _parts(path: str) -> tuple[str, str]:
     return (outer + WACZ_SUFFIX, inner) if mark and not Path(path).exists() else (path, "")
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str, wanted: tuple[int, int | None] = (0, 0)) -> BinaryIO:
+    if is_remote(path):
+        return open_remote(path, wanted)  # type: ignore[return-value]
     try:
         return Path(path).open("rb", buffering=BUFFER)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _zip(path: str) -> zipfile.ZipFile:
+@contextmanager
+def _zip(path: str) -> Iterator[zipfile.ZipFile]:
     try:
-        return zipfile.ZipFile(path)
+        with _open(path) as file, zipfile.ZipFile(file) as archive:
+            yield archive
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:

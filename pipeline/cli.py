@@ -179,6 +179,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from pipeline.asking import use
     from pipeline.minhash import curve
     from pipeline.report import explain, records, sample_of_rule
 
@@ -189,6 +190,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if arguments.record:
         if not arguments.url:
             raise UserError("explain --record: name a page's URL")
+        use(settings.input.fetch, settings.input.cache, folder / ".hosts")
         for piece in records(folder, arguments.url):
             sys.stdout.buffer.write(piece)
         return 0

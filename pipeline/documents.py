@@ -18,7 +18,7 @@ from pipeline.header import UNKNOWN_DATE, date
 from pipeline.html.decode import decode
 from pipeline.html.extract import extract
 from pipeline.keys import NAMED, wanted_rows
-from pipeline.shards import Part, check
+from pipeline.shards import check, shard_of
 from pipeline.signals import page_signals
 from pipeline.warc import Damage, Record, read, read_at
 from pipeline.work import Work, key64
@@ -49,18 +49,18 @@ def read_documents(work: Work, settings: "Extract") -> None:
     """Every HTML response that was answered with 200 becomes a document; images are written down by address."""
     extract("<p>A page", "http://localhost/", settings.method)  # what a method loads is not to count as a page's time
     images, named = work.table("records", RECORDS), work.table("named", NAMED)
-    part = Part.of(work.inputs["warc"])
-    work.notes["file"] = part.path
-    originals = _Originals(part.path)
-    for item in read(part.path, start=part.start, end=part.end):
+    shard = shard_of(work.inputs["warc"])
+    work.notes["files"] = shard.files
+    originals = _Originals()
+    for number, (path, item) in enumerate(shard.items(), 1):
         page = _page(item, work.shard, work.rows_in)
         if isinstance(item, Damage):
-            at = f"{base_name(part.path)}: byte {item.offset}, {item.length} bytes, about {item.records} records"
+            at = f"{base_name(path)}: byte {item.offset}, {item.length} bytes, about {item.records} records"
             work.drop(page, "record", "damage", Verdict(False, item.reason, "a whole record"), at)
             _add(work, "lost", stretches=1, bytes=item.length, records=item.records)
             continue
         record = item
-        work.units = max(0, record.offset + record.length - part.start)
+        work.units = shard.done(record.offset + record.length, number)
         work.count()
         if record.type not in ("response", "resource", "revisit"):
             continue
@@ -73,14 +73,14 @@ def read_documents(work: Work, settings: "Extract") -> None:
             original = originals.of(record, page.payload_digest)
             _add(work, "revisits", **{"resolved" if original else "elsewhere": 1})
             if original is None or _is_image(original):  # it may be an image's, and its original in another file
-                images.write(_image_record(record, part.path, page.payload_digest) | {"record_length": 0})
+                images.write(_image_record(record, path, page.payload_digest) | {"record_length": 0})
                 continue
             record = original
         elif record.length:  # otherwise no pointer can name it
-            originals.add(record, page.payload_digest)
+            originals.add(path, record, page.payload_digest)
         if _is_image(record):
             if record.length:
-                images.write(_image_record(record, part.path, page.payload_digest))
+                images.write(_image_record(record, path, page.payload_digest))
             continue
         if not work.begin(work.rows_in, page):
             work.rows_in += 1
@@ -103,15 +103,14 @@ def _add(work: Work, note: str, **counts: int) -> None:
 
 
 class _Originals:
-    """Where the records of this part lie that a later one may refer to, by payload digest and by address and date."""
+    """Where the records of this shard lie that a later one may refer to, by payload digest and by address and date."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._places: dict[int, tuple[int, int]] = {}
+    def __init__(self) -> None:
+        self._places: dict[int, tuple[str, int, int]] = {}
 
-    def add(self, record: Record, digest: str) -> None:
+    def add(self, path: str, record: Record, digest: str) -> None:
         for key in (key64(digest), key64(record.url, str(record.date))):
-            self._places.setdefault(key, (record.offset, record.length))
+            self._places.setdefault(key, (path, record.offset, record.length))
 
     def of(self, revisit: Record, digest: str) -> Record | None:
         """The record with the payload that a revisit refers to, at the revisit's address, date and place; or none."""
@@ -122,7 +121,7 @@ class _Originals:
             place = self._places.get(key64(digest)) or place
         if place is None:
             return None
-        original = read_at(self.path, *place)
+        original = read_at(*place)
         if written and payload_digest(original).text != written:
             return None
         return replace(

@@ -15,15 +15,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
 from email.message import Message
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pipeline.pixels import is_svg, sniff
-from pipeline.signals import HEADERS, MAX_VALUE
+from pipeline.signals import HEADERS, MAX_VALUE, wait_asked
 
 Reason = Literal[
     "bad_address", "bad_redirect", "client_error", "crashed", "forbidden", "gone", "host_left_alone", "network_error",
@@ -330,16 +328,3 @@ def check_image(head: bytes) -> None:
 def kept_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers that are worth keeping, names in lower case, values cut."""
     return [(name.lower(), str(value)[:MAX_VALUE]) for name, value in headers if name.lower() in KEPT]
-
-
-def wait_asked(retry_after: str | None, now: float | None = None) -> float | None:
-    """Seconds to wait by a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None if neither."""
-    asked = (retry_after or "").strip()[:64]
-    if asked.isascii() and asked.isdigit() and len(asked) < 9:
-        return float(asked)
-    try:
-        date = parsedate_to_datetime(asked)
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        return max(0.0, date.timestamp() - (time.time() if now is None else now))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

@@ -17,7 +17,7 @@ from pipeline.engine import LocalEngine
 from pipeline.errors import UserError
 from pipeline.flow import flow
 from pipeline.run import Run, Stage
-from pipeline.shards import Part, can_be_cut
+from pipeline.shards import Part, Picked, can_be_cut, shard_of
 from pipeline.storage import list_warcs
 from pipeline.work import Receipt, read_receipt
 
@@ -97,49 +97,65 @@ class _Pilot(Run):
     measured: Measured
 
     def warcs(self) -> Stage:
-        parts = [Part.of(inputs) for inputs in super().warcs().prefixes.values()]
-        whole = sum(part.end - part.start for part in parts)
+        found = [shard_of(inputs) for inputs in super().warcs().prefixes.values()]
+        parts = [part for part in found if _length(part) > 0]
+        whole = sum(map(_length, parts))
         if not whole:
-            raise UserError(f"{self.path}: input: {len(parts)} files without a byte; there is nothing to plan")
+            raise UserError(f"{self.path}: input: {len(found)} files without a byte; there is nothing to plan")
         asked = self.config.plan
         pieces, heads = draw(parts, int(asked.seconds * RATE), asked.seed, self.folder)
         assert isinstance(self.engine, LocalEngine)
         self.engine.workers = min(self.engine.workers, max(1, len(pieces) // TIMED))
         timed = np.arange(len(pieces)) >= min(self.engine.workers, len(pieces) - 1)
-        stands_for = np.array([float(part.end - part.start) for part in pieces])
-        remote = any("://" in part.path for part in parts)
+        stands_for = np.array([float(_length(part)) for part in pieces])
+        remote = any("://" in file for part in parts for file in part.files)
         self.measured = Measured(whole, len(parts), remote, self.engine.workers, stands_for, timed)
+        if unreached := len(found) - len(parts):
+            self.measured.unknown.append(f"{unreached} files that are empty, or could not be reached")
         if heads:
             self.measured.unknown.append(f"{heads} files that cannot be cut are judged by their beginnings")
         inputs = [part.inputs for part in pieces]
         self.shards = range(len(inputs))
-        return Stage("warc", dict(enumerate(inputs)), {shard: " ".join(found) for shard, found in enumerate(inputs)})
+        return Stage("warc", dict(enumerate(inputs)), {shard: " ".join(said) for shard, said in enumerate(inputs)})
 
 
-def draw(parts: Sequence[Part], budget: int, seed: int, scratch: Path) -> tuple[list[Part], int]:
+def _length(part: Part | Picked) -> int:
+    """Bytes, where these are known."""
+    return part.bytes if isinstance(part, Picked) else part.end - part.start
+
+
+def _piece(part: Part | Picked, number: int, count: int) -> Part | Picked:
+    """One of so many pieces of a part."""
+    low, high = (part.first, part.last) if isinstance(part, Picked) else (part.start, part.end)
+    start, end = (low + (high - low) * n // count for n in (number, number + 1))
+    if isinstance(part, Picked):
+        return part._replace(first=start, last=end, bytes=part.bytes * (end - start) // (high - low))
+    return part._replace(start=start, end=end)
+
+
+def draw(parts: Sequence[Part | Picked], budget: int, seed: int, scratch: Path) -> tuple[list[Part | Picked], int]:
     """Pieces of about equal size, drawn without replacement from all of the parts, of `budget` bytes together; of a file
     that cannot be cut its beginning, copied to `scratch`, stands for those drawn of it. And how many such files."""
     size = min(LARGEST, max(LEAST, budget // PIECES))
-    counts = [max(1, round((part.end - part.start) / size)) for part in parts]
+    counts = [max(1, round(_length(part) / size)) for part in parts]
     ends = list(accumulate(counts))
     drawn: dict[int, list[int]] = {}
     for number in sorted(random.Random(seed).sample(range(ends[-1]), min(ends[-1], max(2, budget // size)))):
         at = bisect(ends, number)
         drawn.setdefault(at, []).append(number - (ends[at] - counts[at]))
-    pieces, heads = [], 0
+    pieces: list[Part | Picked] = []
+    heads = 0
     for at, numbers in drawn.items():
         part, count = parts[at], counts[at]
-        length = part.end - part.start
-        if count > 1 and not can_be_cut(part.path):
+        if isinstance(part, Part) and count > 1 and not can_be_cut(part.path):
             if len(numbers) < count:
-                part = _head(part.path, length * len(numbers) // count, scratch / f"{at:05d}-{base_name(part.path)}")
+                length = _length(part) * len(numbers) // count
+                part = _head(part.path, length, scratch / f"{at:05d}-{base_name(part.path)}")
                 heads += 1
             pieces.append(part)
             continue
-        pieces += [
-            Part(part.path, part.start + length * n // count, part.start + length * (n + 1) // count) for n in numbers
-        ]
-    return [piece for piece in pieces if piece.end > piece.start], heads
+        pieces += [_piece(part, number, count) for number in numbers]
+    return [piece for piece in pieces if _length(piece) > 0], heads
 
 
 def _head(path: str, length: int, copy: Path) -> Part:

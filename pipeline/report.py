@@ -282,7 +282,22 @@ def records(folder: Path, url: str) -> Iterator[bytes]:
         receipt = read_receipt(folder / "stages" / "documents" / f"{row['shard']:05d}")
         if receipt is None:
             raise UserError(f"{folder}: shard {row['shard']} of documents has no receipt; run it again")
-        yield from stored_record(receipt.notes["file"], row["warc_record_offset"], url)
+        yield from _stored(receipt.notes["files"], row["warc_record_offset"], url)
+
+
+def _stored(files: dict[str, list[int]], offset: int, url: str) -> Iterator[bytes]:
+    """The record in one of the files of a shard, all of which may have one at this place."""
+    possible = [file for file, offsets in files.items() if not offsets or offset in offsets]
+    for file in possible[:-1]:
+        try:
+            pieces = stored_record(file, offset, url)
+            first = next(pieces)
+        except UserError:
+            continue
+        yield first
+        yield from pieces
+        return
+    yield from stored_record(possible[-1], offset, url)
 
 
 def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:

@@ -18,13 +18,16 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from pipeline.asking import use
+from pipeline.choose import choose
 from pipeline.config import Config
 from pipeline.earlier import ANSWERS, judges, read_earlier
 from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.keys import identity_of
 from pipeline.progress import Progress
-from pipeline.shards import Part, parts_of
+from pipeline.remote import about
+from pipeline.shards import shard_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
 from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
 
@@ -103,9 +106,12 @@ class Run:
         self.shards = range(max((run.shards.stop for run in self.earlier), default=0), 0)
         self.done = 0  # shards and queries done now, not found done
         self.progress = Progress()
+        self.asking = (config.input.fetch, config.input.cache, self.folder / ".hosts")
 
     def __enter__(self) -> Self:
         self._claim()
+        use(*self.asking)
+        about.cache_clear()  # of runs before in this process
         remove_leftovers(self.folder)
         self.engine: Engine = LocalEngine(self.config.engine, self.folder / "spill").__enter__()
         return self
@@ -145,21 +151,20 @@ class Run:
 
     def _identity(self) -> dict[str, Any]:
         """What tells this configuration's output from another's."""
-        return {"name": self.config.name, "input": self.config.input.model_dump(mode="json")}
+        return {"name": self.config.name, "input": self.config.input.choice}
 
     def _remember(self) -> None:
         about = {"keys": self.keys, "shards": [self.shards.start, self.shards.stop], "stages": self.stages}
         write_json(self.folder / "run.json", self._identity() | about)
 
     def warcs(self) -> Stage:
-        """The input files, the large ones cut, as a stage: its shards are numbered by file, then by place in it, after those
-        of earlier runs."""
-        parts = parts_of(list_warcs(self.config.input.paths), self.config.input.split)
+        """What is read as a stage: its shards are numbered by file, then by place in it, after those of earlier runs."""
+        chosen = choose(self)
         if captures := self.config.consent.robots.captures:  # read much later, but a mistake is told before any work
             list_warcs(captures, "consent.robots.captures")
-        self.shards = range(self.shards.start, self.shards.start + len(parts))
+        self.shards = range(self.shards.start, self.shards.start + len(chosen))
         self._remember()
-        found = dict(zip(self.shards, parts, strict=True))
+        found = dict(zip(self.shards, chosen, strict=True))
         prefixes = {shard: part.inputs for shard, part in found.items()}
         return Stage("warc", prefixes, {shard: part.fingerprint for shard, part in found.items()})
 
@@ -236,7 +241,8 @@ class Run:
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
             paths |= {key: (str(answer.folder),) for key, answer in answers.items()}
             counters = self.folder / ".counters"
-            jobs.append(Job(name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs)))
+            job = Job(name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking)
+            jobs.append(job)
         self._prune(folder, shards)
         receipts |= self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards})
         finished = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
@@ -392,8 +398,7 @@ def _weight(stages: dict[str, Stage], shard: int) -> int:
             return stage.receipts[shard].rows_out
     if "warc" not in stages:
         return 1
-    part = Part.of(stages["warc"].prefixes[shard])
-    return part.end - part.start
+    return shard_of(stages["warc"].prefixes[shard]).weight
 
 
 def _digest(value: Any) -> str:

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from pipeline.archive import WACZ_SUFFIX, WARC_SUFFIXES, base_name, open_warc, warcs_inside
 from pipeline.errors import StorageFull, UserError
+from pipeline.remote import about, is_remote
+from pipeline.stores import listed
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BATCH = 512  # rows that wait before they are written
@@ -31,7 +33,9 @@ def list_warcs(paths: Sequence[str], key: str = "input.paths") -> list[str]:
     suffixes = (*WARC_SUFFIXES, WACZ_SUFFIX)
     found: set[str] = set()
     for path in paths:
-        if Path(path).is_dir():
+        if is_remote(path):
+            files = _remote_files(path, key, suffixes)
+        elif Path(path).is_dir():
             files = [str(file) for file in Path(path).rglob("*") if file.name.endswith(suffixes)]
         elif glob.has_magic(path):
             files = [file for file in glob.glob(path, recursive=True) if Path(file).is_file()]
@@ -46,8 +50,23 @@ def list_warcs(paths: Sequence[str], key: str = "input.paths") -> list[str]:
     return sorted(found)
 
 
+def _remote_files(address: str, key: str, suffixes: tuple[str, ...]) -> list[str]:
+    """A file by its name; of a folder or glob, those that the store lists, which hosts do not."""
+    folder = "*" not in address and not address.lower().endswith(suffixes)
+    if address.startswith(("http://", "https://")):
+        if "*" in address:
+            raise UserError(f"{key}: {address}: a host lists no files; name each, or a crawl (input.crawl)")
+        return [address]
+    if not folder and "*" not in address:
+        return [address]
+    return [file for file in listed(address) if file.lower().endswith(suffixes)]
+
+
 def identity(path: str) -> str:
-    """What tells one input file from another without reading it all: name, size, hash of both ends."""
+    """What tells one input file from another without reading it all: name, size, hash of both ends; of a remote file its
+    address, size and etag."""
+    if is_remote(path):
+        return f"{path} {about(path.partition('#')[0]).mark}"
     with open_warc(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)

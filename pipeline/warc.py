@@ -1,7 +1,7 @@
 """A WARC or ARC file, or a part of one, in; its records with decoded bodies out, and a note of every stretch lost."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO, NamedTuple
@@ -20,6 +20,7 @@ from pipeline.header import (
 )
 from pipeline.members import (
     CHUNK,
+    GZIP,
     GZIPPED,
     Codec,
     Damaged,
@@ -31,6 +32,7 @@ from pipeline.members import (
     opening,
     past_skippable,
 )
+from pipeline.remote import BLOCK
 
 MAX_BODY = 32 << 20  # bytes of a decoded body that are kept
 MAX_BLOCK = 64 << 20  # bytes of a record that are held in memory; Common Crawl cuts payloads at 1 or 5 MiB
@@ -79,24 +81,60 @@ def read(path: str, max_body: int = MAX_BODY, start: int = 0, end: int | None = 
     Raises:
         UserError: the file cannot be opened.
     """
-    with open_warc(path) as file:
+    with open_warc(path, (start, end)) as file:
         yield from _estimated(_read(file, base_name(path), max_body, start, end), start)
 
 
 def read_at(path: str, offset: int, length: int, max_body: int = MAX_BODY) -> Record:
     """The one record that a pointer names. Raises UserError where there is none."""
-    pointer = f"{path}: offset {offset}, length {length}"
+    [item] = read_places(path, [(offset, length)], 0, max_body)
+    if isinstance(item, Damage):
+        raise UserError(f"{path}: offset {offset}, length {length}: {item.reason}")
+    return item
+
+
+def read_places(
+    path: str, places: Sequence[tuple[int, int]], gap: int, max_body: int = MAX_BODY
+) -> Iterator[Record | Damage]:
+    """The records that pointers name, offset and length, in their order; a damage where there is none. Pointers in the order
+    of the file that are less than `gap` bytes apart are read together.
+
+    Raises:
+        UserError: the file cannot be opened.
+    """
+    name = base_name(path)
+    for together in _neighbours(places, gap):
+        begin, end = together[0][0], max(offset + length for offset, length in together)
+        with open_warc(path, (max(begin, 0), max(end, 0))) as file:
+            for offset, length in together:
+                yield _named(file, name, offset, length, max_body)
+
+
+def _neighbours(places: Sequence[tuple[int, int]], gap: int) -> Iterator[list[tuple[int, int]]]:
+    together: list[tuple[int, int]] = []
+    begin = end = 0
+    for offset, length in places:
+        if together and not (begin <= offset <= end + gap and offset + length - begin <= BLOCK):
+            yield together
+            together = []
+        begin, end = (begin, max(end, offset + length)) if together else (offset, offset + length)
+        together.append((offset, length))
+    if together:
+        yield together
+
+
+def _named(file: BinaryIO, name: str, offset: int, length: int, max_body: int) -> Record | Damage:
+    """The one record that a pointer names, in an open file."""
     if offset < 0 or length <= 0:
-        raise UserError(f"{pointer}: names no record; a pointer needs an offset from 0 and a length from 1")
-    with open_warc(path) as file:
-        codec = codec_of(file)  # a zstd file has its dictionary at its beginning
-        file.seek(offset)
-        part = io.BytesIO(file.read(min(length, 2 * MAX_BLOCK)))
-    for item in _read(part, base_name(path), max_body, codec=codec):
+        return Damage(offset, length, "names no record; a pointer needs an offset from 0 and a length from 1")
+    file.seek(offset)
+    part = file.read(min(length, 2 * MAX_BLOCK))
+    codec = GZIPPED if part.startswith(GZIP) else codec_of(file)  # a zstd file has its dictionary at its beginning
+    for item in _read(io.BytesIO(part), name, max_body, codec=codec):
         if isinstance(item, Damage):
-            raise UserError(f"{pointer}: no whole record lies there: {item.reason}")
+            return Damage(offset, length, f"no whole record lies there: {item.reason}")
         return replace(item, offset=offset, length=length)
-    raise UserError(f"{pointer}: no record lies there")
+    return Damage(offset, length, "no record lies there")
 
 
 def _estimated(items: Iterator[Record | Damage], start: int) -> Iterator[Record | Damage]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from filters.page import text_and_image
 from filters.verdict import Verdict
+from pipeline import asking
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
@@ -61,6 +62,7 @@ class Job:
     deadly: dict[int, str] = field(
         default_factory=dict
     )  # documents on which the worker died, and how: they are left out
+    asking: tuple[Any, ...] | None = None  # what `asking.use` takes
 
 
 @dataclass
@@ -261,6 +263,8 @@ def perform(job: Job) -> None:
     # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it.
     for stale in job.prefix.parent.glob(f"{job.prefix.name}.*.parquet"):
         stale.unlink()
+    if job.asking:
+        asking.use(*job.asking)
     try:
         with ExitStack() as stack:
             work = Work(job, stack)

@@ -115,11 +115,13 @@ def test_the_configuration_in_the_card_takes_the_same_decisions(shards: Stage, t
 
 
 def test_the_card_holds_no_path_of_the_machine_it_was_made_on(
-    shards: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shards: Stage, model: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("refused.txt", "other.txt", "en.arpa.bin", "en.sp.model"):
+    for name in ("refused.txt", "other.txt"):
         Path(name).write_text("refuses.example")
+    Path("en.arpa.bin").write_bytes(model.read_bytes())
+    Path("en.sp.model").write_bytes(tokenizer.read_bytes())
     config = configuration(
         consent={"lists": [str(tmp_path / "refused.txt"), "other.txt"]},
         scores={"perplexity": {"model": str(tmp_path / "en.arpa.bin"), "tokenizer": str(tmp_path / "en.sp.model")}},

@@ -85,7 +85,7 @@ def test_a_document_keeps_file_place_and_digest_and_wrong_ones_are_noted(tmp_pat
     assert [document.payload_digest for document in done.kept] == [sha1(html(1)), sha1(b"x")]
     assert {document.warc_filename for document in done.kept} == {"crawl.warc.gz"}
     assert done.receipt.notes["wrong_digests"] == {"records": 1, "at": [done.kept[1].warc_record_offset]}
-    assert done.receipt.notes["file"] == str(tmp_path / "crawl.warc.gz")
+    assert done.receipt.notes["files"] == {str(tmp_path / "crawl.warc.gz"): []}
 
 
 def test_a_revisit_is_the_page_it_refers_to_at_its_own_address_and_date(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_a_slow_page_is_dropped_and_the_run_goes_on(tmp_path: Path) -> None:
 def test_a_page_that_breaks_the_parser_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """No page is known that does."""
 
-    def breaks(tree: LexborHTMLParser, base: str) -> list[Node]:
+    def breaks(tree: LexborHTMLParser, base: str, inline: int) -> list[Node]:
         raise RecursionError("deep")
 
     monkeypatch.setitem(extraction.METHODS, "main", breaks)

@@ -7,37 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-import sentencepiece
 
 from filters.perplexity import KenLM, Trigram, normalised, perplexity
 from filters.text import Text
 from pipeline.errors import UserError
 from tests.crawls import prose
 from tests.documents import document
-
-SENTENCES = ["the cat sat on the mat", "a dog ran over the hill and the cat slept", "rain fell all day"] * 20
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SentencePiece model of whole words, so that the pieces are known."""
-    prefix = tmp_path_factory.mktemp("tokenizer") / "tiny"
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(SENTENCES), model_prefix=str(prefix), model_type="word", vocab_size=19, minloglevel=2
-    )
-    return prefix.with_suffix(".model")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bigram model in ARPA form: log10 of a probability, the n-gram, log10 of the back-off weight."""
-    path = tmp_path_factory.mktemp("model") / "tiny.arpa"
-    unigrams = ["-2.0\t<unk>", "0\t<s>\t-0.3", "-1.0\t</s>", "-0.5\t▁the\t-0.2", "-0.8\t▁cat\t-0.1"]
-    bigrams = ["-0.1\t▁the ▁cat"]
-    lines = ["\\data\\", f"ngram 1={len(unigrams)}", f"ngram 2={len(bigrams)}", ""]
-    lines += ["\\1-grams:", *unigrams, "", "\\2-grams:", *bigrams, "", "\\end\\", ""]
-    path.write_text("\n".join(lines), "utf-8")
-    return path
 
 
 @pytest.fixture

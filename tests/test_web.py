@@ -16,7 +16,8 @@ import brotli
 import pytest
 
 from pipeline.config import Asking, Mirror
-from pipeline.fetch import Try, wait_asked
+from pipeline.fetch import Try
+from pipeline.signals import wait_asked
 from pipeline.web import Web
 from tests.test_download import EXPECTED, JPEG, LOOPBACK, PNG, Origin, serving
 
