@@ -98,7 +98,7 @@ class CrawlHost(http.server.ThreadingHTTPServer):
         self.slow = 0.0  # seconds before an answer
         self.asked: list[tuple[str, str]] = []  # path and Range of each request
         self.agents: set[str] = set()
-        self.sent = self.active = self.most = self.early = 0
+        self.sent = self.active = self.most = self.early = self.broken = 0
         self.answered: dict[int, int] = {}
         self.told = self.until = 0.0  # when a client was last told to wait, and until when
 
@@ -183,6 +183,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.answered[status] = self.server.answered.get(status, 0) + 1
             self.server.sent += len(body[:cut])
+            self.server.broken += cut is not None
         self.send_response(status)
         for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(name, value)

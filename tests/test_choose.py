@@ -71,13 +71,15 @@ def test_on_a_bad_day_every_record_arrives_once(
             "pointers": {"pointers": str(tmp_path / "pointers.parquet")},
         }
         fetch = QUICK | {"at_once": 3, "gap": 0 if way == "pointers" else 65536}
-        run, stage = read(tmp_path, 2, base=host.base, split=60_000, fetch=fetch, **ways[way])
+        run, stage = read(tmp_path, 2, base=host.base, split=10_000, fetch=fetch, **ways[way])
     assert not run.failures
     assert pages(stage) == expected(rows)
     assert host.most <= 3
     assert host.early == 0
     assert host.agents == {"carnac/0.1 (+crawls@carnac.example)"}
-    assert {403, 503} <= set(host.answered) or len(host.asked) < 40
+    assert {403, 503} <= set(host.answered)
+    assert host.broken > 0
+    assert host.until > 0
 
 
 def test_a_sample_is_the_same_each_time_and_lies_in_a_larger_one(
@@ -150,11 +152,11 @@ def test_one_in_a_hundred_reads_less_than_two_in_a_hundred_of_the_bytes(tmp_path
     rows = publish(tmp_path / "crawl", files=2, pages=400, noise=40_000)
     size = sum(path.stat().st_size for path in (tmp_path / "crawl").rglob("*.warc.gz"))
     with serving(CrawlHost(tmp_path / "crawl")) as host:
-        asked = {"crawl": CRAWL, "where": "regexp_matches(url, 'host[0-9]*00[.]')"}
+        asked = {"crawl": CRAWL, "where": "regexp_extract(url, 'host([0-9]+)', 1)::INT % 100 = 7"}
         _, stage = read(tmp_path, base=host.base, index=asked, fetch=QUICK | {"gap": 4096})
-    wanted = [row for row in rows if row["url"].split(".")[0].endswith("00")]
+    wanted = [row for row in rows if int(row["url"].split(".")[0].removeprefix("http://host")) % 100 == 7]
     assert pages(stage) == expected(wanted)
-    assert len(wanted) * 100 <= len(rows)
+    assert len(wanted) * 100 == len(rows)
     assert host.sent < 0.02 * size
 
 

@@ -1,4 +1,4 @@
-"""The folder of real pages in; how fast they are read beside FastWARC and warcio, and what damage costs, out.
+"""The folder of real pages in; how fast they are read beside FastWARC and warcio, what damage and a bad host cost, out.
 
 `python -m tests.benchmarks.crawls [MATERIAL]`. Times are processor time, the best of rounds in which the readers take turns.
 """
@@ -11,12 +11,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fastwarc.warc import ArchiveIterator as FastIterator
 from warcio.archiveiterator import ArchiveIterator
 
 from pipeline import warc
+from pipeline.config import Config
+from pipeline.documents import read_documents
+from pipeline.run import Run, Stage
+from pipeline.storage import read_rows
 from pipeline.warc import Damage, Record
+from tests.crawl_host import BAD, CRAWL, CrawlHost, publish, serving
 
 ROUNDS = 5
 Count = tuple[int, int]  # records, bytes of bodies
@@ -100,6 +106,53 @@ def salvage(folder: Path) -> dict[str, tuple[int, int]]:
     return told | {"the worst of 100 random damages": worst}
 
 
+def bad_day(folder: Path) -> list[str]:
+    """What a host with 10 % 503, 5 % 403, 2 % resets and 2 % short reads saw, and whether every record arrived once."""
+    rows = publish(folder / "crawl", files=4, pages=60, noise=4000)
+    ways: list[dict[str, Any]] = [{"pointers": f"{folder / 'crawl'}/cc-index/**/*.parquet"}, {"crawl": {"name": CRAWL}}]
+    lines = []
+    for number, chosen in enumerate(ways):
+        with serving(CrawlHost(folder / "crawl", BAD)) as host:
+            host.slow = 0.005
+            fetch = {"at_once": 3, "back_off": 0.01, "gap": 0}
+            stage = chosen_pages(folder / f"bad-{number}", host, chosen | {"fetch": fetch, "split": 10_000})
+        arrived = read_places(stage)
+        wanted = sorted((Path(row["warc_filename"]).name, row["warc_record_offset"]) for row in rows)
+        lines.append(
+            f"a bad day, {next(iter(chosen))}: {len(arrived)} of {len(rows)} records, {len(arrived) - len(set(arrived))} twice, "
+            f"{'the same' if arrived == wanted else 'NOT the same'} as published; {len(host.asked)} requests, answered "
+            f"{dict(sorted(host.answered.items()))}, {host.broken} of these broken off, {host.most} at once of 3, {host.early} before their Retry-After"
+        )
+    return lines
+
+
+def one_in_a_hundred(folder: Path) -> str:
+    """The share of the bytes that an index query for a hundredth of the records reads, the index included."""
+    rows = publish(folder / "crawl", files=2, pages=400, noise=40_000)
+    size = sum(path.stat().st_size for path in (folder / "crawl").rglob("*.warc.gz"))
+    with serving(CrawlHost(folder / "crawl")) as host:
+        where = "regexp_extract(url, 'host([0-9]+)', 1)::INT % 100 = 7"
+        asked: dict[str, Any] = {"index": {"crawl": CRAWL, "where": where}, "fetch": {"gap": 4096}}
+        arrived = read_places(chosen_pages(folder / "run", host, asked))
+    return (
+        f"an index query for {len(arrived)} of {len(rows)} records: {host.sent:,} bytes read of {size:,}, "
+        f"{host.sent / size:.2%}, in {len(host.asked)} requests"
+    )
+
+
+def chosen_pages(folder: Path, host: CrawlHost, chosen: dict[str, Any]) -> Stage:
+    told = {"name": "a", "output": str(folder), "input": {"base": host.base} | chosen, "engine": {"workers": 2}}
+    with Run(Config.model_validate(told), "a.yaml") as run:
+        stage = run.each("documents", read_documents, run.config.extract, warc=run.warcs())
+    assert not run.failures, run.failures
+    return stage
+
+
+def read_places(stage: Stage) -> list[tuple[str, int]]:
+    files = [file for file in stage.table("documents").files if Path(file).exists()]
+    return sorted((row["warc_filename"], row["warc_record_offset"]) for file in files for row in read_rows(file))
+
+
 def main() -> None:
     material = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/material")
     paths = sorted(material.glob("pages/*.warc.gz"))
@@ -113,6 +166,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (read, untouched) in salvage(Path(folder)).items():
             print(f"{name:<32} {read} of {untouched} untouched records read")
+    with tempfile.TemporaryDirectory() as folder:
+        for line in bad_day(Path(folder)):
+            print(line)
+    with tempfile.TemporaryDirectory() as folder:
+        print(one_in_a_hundred(Path(folder)))
 
 
 if __name__ == "__main__":
