@@ -155,8 +155,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from pipeline.asking import use
     from pipeline.minhash import curve
-    from pipeline.remote import use
     from pipeline.report import explain, records, sample_of_rule
 
     settings = config.load(arguments.config, arguments.set)

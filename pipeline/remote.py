@@ -9,22 +9,27 @@ import hashlib
 import io
 import os
 import random
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import Any, NamedTuple
 
 import urllib3
 
-from pipeline.errors import UserError
+from pipeline.asking import (
+    Denied,
+    NotThere,
+    Unreachable,
+    asking,
+    host_of,
+    leave_alone,
+    place_at,
+    said_of,
+    scheme,
+    settings,
+)
 from pipeline.signals import wait_asked
-
-if TYPE_CHECKING:
-    from pipeline.config import Fetch
+from pipeline.stores import signed, store_of
 
 HEAD = 1024  # bytes that are had with the size of a file
 FEW = (
@@ -33,24 +38,9 @@ FEW = (
 BLOCK = 16 << 20  # bytes of a request at most, which are held in memory
 PASSING = {403, 408, 429, 500, 502, 503, 504}  # Common Crawl answers 403, too, to those who hurry
 PART = 1 << 16  # bytes that are taken from a connection at once
-POLL = 0.02  # seconds between two looks for a free place
 
 
-class Unreachable(UserError):
-    """It did not come, however often it was asked for."""
-
-    status = 1
-
-
-class NotThere(UserError):
-    """There is no such file."""
-
-
-class Denied(UserError):
-    """It is there for others."""
-
-
-class _Failure(Exception):
+class Failed(Exception):
     """What may come right when it is asked for again; with the seconds that the host wants to be left alone."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -66,33 +56,6 @@ class About(NamedTuple):
     @property
     def mark(self) -> str:
         return f"{self.size} {self.etag}"
-
-
-class _Asking:
-    """How this process asks: set once by `use`. Without it, as configured by default, each process for itself."""
-
-    def __init__(self) -> None:
-        self.settings: Fetch | None = None
-        self.cache: str | None = None
-        self.hosts: Path | None = None
-        self.pool = urllib3.PoolManager(num_pools=64, maxsize=16)
-
-
-_asking = _Asking()
-
-
-def use(settings: "Fetch", cache: str | None, hosts: Path) -> None:
-    """From now on this process asks by these settings; `hosts` is the folder by which processes share their limits."""
-    _asking.settings, _asking.cache, _asking.hosts = settings, cache, hosts
-    about.cache_clear()
-
-
-def settings() -> "Fetch":
-    if _asking.settings is None:
-        from pipeline.config import Fetch
-
-        _asking.settings = Fetch()
-    return _asking.settings
 
 
 def is_remote(path: str) -> bool:
@@ -122,20 +85,20 @@ def fetch(address: str, start: int, end: int | None, got: bytearray) -> tuple[in
         Unreachable: it did not, in `retries` tries without a byte or in `deadline` seconds.
     """
     how = settings()
-    ask, spent, tries = (_ask_http if _scheme(address) in ("http", "https", "s3") else _ask_store), 0.0, 0
-    host = _host(address)
+    ask, spent, tries = (_ask_http if scheme(address) in ("http", "https", "s3") else _ask_store), 0.0, 0
+    host = host_of(address)
     while True:
         held = len(got)
-        with _place(host):
+        with place_at(host):
             began = time.monotonic()
             try:
                 return ask(address, start, end, got, began + how.deadline - spent)
-            except _Failure as failure:
+            except Failed as failure:
                 reason, wait = str(failure), failure.wait
             finally:
                 spent += time.monotonic() - began
             if wait is not None and wait <= how.patience:
-                _leave_alone(host, wait)
+                leave_alone(host, wait)
         tries = 1 if len(got) > held else tries + 1
         if wait is not None and wait > how.patience:
             raise Unreachable(f"{address}: {reason}: the host wants to be left alone for {wait:.0f} s")
@@ -153,15 +116,15 @@ def _ask_http(address: str, start: int, end: int | None, got: bytearray, until: 
     asked = f"bytes={begin}-{'' if end is None else end - 1}"
     headers = {"Range": asked, "User-Agent": how.agent, "Accept-Encoding": "identity"}
     try:
-        response = _asking.pool.request(
-            "GET", _signed(address) if _scheme(address) == "s3" else address, headers=headers, preload_content=False,
+        response = asking.pool.request(
+            "GET", signed(address) if scheme(address) == "s3" else address, headers=headers, preload_content=False,
             timeout=urllib3.Timeout(connect=how.connect, read=how.silence),
             retries=urllib3.Retry(0, redirect=5, status=0, raise_on_status=False, respect_retry_after_header=False),
         )  # fmt: skip
     except urllib3.exceptions.LocationParseError:
         raise NotThere(f"{address}: is no address") from None
     except urllib3.exceptions.HTTPError as error:
-        raise _Failure(_said(getattr(error, "reason", None) or error)) from None
+        raise Failed(said_of(getattr(error, "reason", None) or error)) from None
     whole = False
     try:
         size, length = _answered(address, response, begin, end)
@@ -171,13 +134,13 @@ def _ask_http(address: str, start: int, end: int | None, got: bytearray, until: 
             got += part
             left -= len(part)
             if time.monotonic() > until:
-                raise _Failure("it did not come in time")
+                raise Failed("it did not come in time")
         if left:
-            raise _Failure(f"broken off after {length - left} of {length} bytes")
+            raise Failed(f"broken off after {length - left} of {length} bytes")
         whole = True
         return size, response.headers.get("ETag", "")
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _Failure(_said(error)) from None
+        raise Failed(said_of(error)) from None
     finally:
         if whole:
             response.release_conn()
@@ -196,7 +159,7 @@ def _answered(address: str, response: Any, begin: int, end: int | None) -> tuple
                 return int(size), int(last) + 1 - begin
         except (KeyError, ValueError):
             pass
-        raise _Failure(f"asked from byte {begin} on, it answered {said.get('Content-Range')!r}")
+        raise Failed(f"asked from byte {begin} on, it answered {said.get('Content-Range')!r}")
     if status == 416:
         size = said.get("Content-Range", "").rpartition("/")[2]
         return (int(size) if size.isdigit() else begin), 0
@@ -208,7 +171,7 @@ def _answered(address: str, response: Any, begin: int, end: int | None) -> tuple
         raise Denied(f"{address}: the host answers no byte ranges; copy the file, or choose another host")
     if status in (404, 410):
         raise NotThere(f"{address}: no such file (HTTP {status})")
-    if status == 401 or (status == 403 and _scheme(address) == "s3"):
+    if status == 401 or (status == 403 and scheme(address) == "s3"):
         raise Denied(
             f"{address}: no permission (HTTP {status}); its credentials are AWS's usual ones, or none with "
             "input.fetch.anonymous: true"
@@ -216,7 +179,7 @@ def _answered(address: str, response: Any, begin: int, end: int | None) -> tuple
     if status == 301 and "x-amz-bucket-region" in said:
         raise Denied(f"{address}: lies in {said['x-amz-bucket-region']}: set input.fetch.region")
     if status in PASSING or status >= 500:
-        raise _Failure(f"HTTP {status}", wait_asked(said.get("Retry-After")))
+        raise Failed(f"HTTP {status}", wait_asked(said.get("Retry-After")))
     raise Unreachable(f"{address}: HTTP {status}")
 
 
@@ -230,136 +193,10 @@ def _ask_store(address: str, start: int, end: int | None, got: bytearray, until:
     except FileNotFoundError:
         raise NotThere(f"{address}: no such file") from None
     except PermissionError as error:
-        raise Denied(f"{address}: no permission: {_said(error)}") from None
+        raise Denied(f"{address}: no permission: {said_of(error)}") from None
     except OSError as error:
-        raise _Failure(_said(error)) from None
+        raise Failed(said_of(error)) from None
     return size, str(info.get("ETag") or info.get("etag") or store.ukey(path))
-
-
-def store_of(address: str) -> tuple[Any, str]:
-    """The fsspec file system of an address and the path in it."""
-    import fsspec
-
-    try:
-        found: tuple[Any, str] = fsspec.core.url_to_fs(address)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"{address}: cannot be read: {_said(error)}") from None
-    return found
-
-
-def listed(address: str) -> list[str]:
-    """The files on S3 or an fsspec store below a folder or by a glob; an address of one file alone is not listed."""
-    import fnmatch
-
-    if _scheme(address) != "s3":
-        store, path = store_of(address)
-        found = store.glob(path) if "*" in path else store.find(path)
-        return [store.unstrip_protocol(file) for file in found]
-    bucket, key = _bucket(address)
-    prefix = key[: key.index("*")] if "*" in key else key.rstrip("/") + "/" if key else ""
-    import botocore.exceptions
-
-    try:
-        pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-        raise Denied(f"{address}: cannot be listed: {_said(error)}") from None
-    return [f"s3://{bucket}/{found}" for found in keys if "*" not in key or fnmatch.fnmatchcase(found, key)]
-
-
-def _signed(address: str) -> str:
-    import botocore.exceptions
-
-    bucket, key = _bucket(address)
-    try:
-        url: str = _s3().generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, ExpiresIn=3600)
-    except botocore.exceptions.BotoCoreError as error:
-        said = _said(error)
-        raise Denied(f"{address}: {said}; set AWS's usual variables, or input.fetch.anonymous: true") from None
-    return url
-
-
-def _s3() -> Any:
-    how = settings()
-    return _client(how.endpoint, how.region, how.anonymous)
-
-
-@lru_cache(maxsize=4)
-def _client(endpoint: str | None, region: str, anonymous: bool) -> Any:
-    try:
-        import botocore
-        import botocore.session
-        from botocore.config import Config
-    except ImportError:
-        raise UserError("s3:// needs botocore: pip install 'carnac[s3]'") from None
-    signature = botocore.UNSIGNED if anonymous else "s3v4"
-    config = Config(signature_version=signature, retries={"total_max_attempts": 4}, s3={"addressing_style": "auto"})
-    return botocore.session.get_session().create_client("s3", region, endpoint_url=endpoint, config=config)
-
-
-def _bucket(address: str) -> tuple[str, str]:
-    bucket, _, key = address.partition("://")[2].partition("/")
-    return bucket, key
-
-
-def _scheme(address: str) -> str:
-    return address.partition("://")[0].lower()
-
-
-def _host(address: str) -> str:
-    """Whom a request burdens."""
-    how = settings()
-    if _scheme(address) == "s3":
-        return urlsplit(how.endpoint).netloc if how.endpoint else "s3"
-    return urlsplit(address).netloc.rpartition("@")[2].lower() or _scheme(address)
-
-
-def _said(error: object) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-def _folder(host: str) -> Path:
-    if _asking.hosts is None:
-        _asking.hosts = Path(tempfile.mkdtemp(prefix="carnac-hosts-"))
-    folder = _asking.hosts / quote(host, safe="")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def _place(host: str) -> Iterator[None]:
-    """One of the host's places, of all processes; a process that dies gives its own back. While the host wants to be
-    left alone nobody gets one."""
-    folder, count = _folder(host), settings().at_once
-    while True:
-        for number in random.sample(range(count), count):
-            place = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _left_alone(folder) <= 0:
-                    yield
-                    return
-            except BlockingIOError:
-                continue
-            finally:
-                os.close(place)
-            break
-        time.sleep(max(_left_alone(folder), 0) + random.uniform(0.5, 1) * POLL)
-
-
-def _leave_alone(host: str, seconds: float) -> None:
-    mark = _folder(host) / "until"
-    mark.touch()
-    until = time.time() + seconds
-    if until > mark.stat().st_mtime:
-        os.utime(mark, (until, until))
-
-
-def _left_alone(folder: Path) -> float:
-    try:
-        return (folder / "until").stat().st_mtime - time.time()
-    except FileNotFoundError:
-        return 0
 
 
 class RemoteFile(io.RawIOBase):
@@ -421,9 +258,9 @@ class RemoteFile(io.RawIOBase):
 
 def open_remote(address: str, wanted: tuple[int, int | None]) -> io.BufferedIOBase:
     """The file, read by ranges; or, where there is a folder for copies, its copy there, which is made first."""
-    if _asking.cache is None:
+    if asking.cache is None:
         return io.BufferedReader(RemoteFile(address, wanted), FEW)
-    return copy_of(address, Path(_asking.cache)).open("rb")
+    return copy_of(address, Path(asking.cache)).open("rb")
 
 
 def copy_of(address: str, folder: Path) -> Path:

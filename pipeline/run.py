@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from pipeline.asking import use
 from pipeline.choose import choose
 from pipeline.config import Config
 from pipeline.earlier import ANSWERS, judges, read_earlier
@@ -25,7 +26,7 @@ from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.keys import identity_of
 from pipeline.progress import Progress
-from pipeline.remote import use
+from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
 from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
@@ -110,6 +111,7 @@ class Run:
     def __enter__(self) -> Self:
         self._claim()
         use(*self.asking)
+        about.cache_clear()  # of runs before in this process
         remove_leftovers(self.folder)
         self.engine: Engine = LocalEngine(self.config.engine, self.folder / "spill").__enter__()
         return self

@@ -9,10 +9,10 @@ from typing import BinaryIO, NamedTuple
 import pyarrow.parquet as pq
 
 from pipeline.archive import Inflated, open_warc, size_of
+from pipeline.asking import Unreachable, settings
 from pipeline.errors import UserError
 from pipeline.header import opens_record, search
 from pipeline.members import CHUNK, GZIPPED, Damaged, Member, border, codec_of, next_member, past_skippable
-from pipeline.remote import Unreachable, settings
 from pipeline.storage import identity
 from pipeline.warc import Damage, Record, no_warc, read, read_places
 

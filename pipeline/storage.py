@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from pipeline.archive import WACZ_SUFFIX, WARC_SUFFIXES, base_name, open_warc, warcs_inside
 from pipeline.errors import StorageFull, UserError
-from pipeline.remote import about, is_remote, listed
+from pipeline.remote import about, is_remote
+from pipeline.stores import listed
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BATCH = 512  # rows that wait before they are written

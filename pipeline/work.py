@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from filters.page import text_and_image
 from filters.verdict import Verdict
-from pipeline import remote
+from pipeline import asking
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
@@ -62,7 +62,7 @@ class Job:
     deadly: dict[int, str] = field(
         default_factory=dict
     )  # documents on which the worker died, and how: they are left out
-    asking: tuple[Any, ...] | None = None  # what `remote.use` takes
+    asking: tuple[Any, ...] | None = None  # what `asking.use` takes
 
 
 @dataclass
@@ -263,7 +263,7 @@ def perform(job: Job) -> None:
     for stale in job.prefix.parent.glob(f"{job.prefix.name}.*.parquet"):
         stale.unlink()
     if job.asking:
-        remote.use(*job.asking)
+        asking.use(*job.asking)
     try:
         with ExitStack() as stack:
             work = Work(job, stack)

@@ -77,7 +77,7 @@ class Faults:
     forbidden: float = 0.0
     reset: float = 0.0
     short: float = 0.0
-    seed: int = 7
+    seed: int = 44  # of which every fault is among the first twenty
 
 
 BAD = Faults(0.10, 0.05, 0.02, 0.02)

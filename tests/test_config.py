@@ -37,7 +37,7 @@ def test_three_keys_are_enough_and_every_decision_is_off(tmp_path: Path) -> None
     assert config.consent.signals == []
 
 
-@pytest.mark.parametrize("name", ["obelics", "quickstart"])
+@pytest.mark.parametrize("name", ["commoncrawl", "obelics", "quickstart"])
 def test_the_configurations_that_are_shipped_are_valid(name: str) -> None:
     # The quickstart's list of refusals is written with the sample crawl.
     assert load(str(ROOT / "configs" / f"{name}.yaml"), ["consent.lists=[]"]).name == name

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import remote, warc
+from pipeline import asking, warc
+from pipeline.asking import NotThere, Unreachable
 from pipeline.config import Fetch
-from pipeline.remote import BLOCK, NotThere, RemoteFile, Unreachable, fetch, open_remote
+from pipeline.remote import BLOCK, RemoteFile, about, fetch, open_remote
+from pipeline.shards import parts_of
 from pipeline.storage import list_warcs
 from tests.crawl_host import CrawlHost, Faults, publish, serving
+from tests.test_shards import records, wacz
 
 
 @pytest.fixture
@@ -24,7 +27,8 @@ def host(tmp_path: Path) -> Iterator[CrawlHost]:
 
 
 def use(tmp_path: Path, **settings: Any) -> None:
-    remote.use(Fetch.model_validate({"back_off": 0.01} | settings), None, tmp_path / "hosts")
+    about.cache_clear()
+    asking.use(Fetch.model_validate({"back_off": 0.01} | settings), None, tmp_path / "hosts")
 
 
 def put(host: CrawlHost, name: str, content: bytes) -> str:
@@ -113,6 +117,18 @@ def test_a_file_that_changes_while_it_is_read_is_not_read_on(host: CrawlHost, tm
     file.seek(5_000)
     with pytest.raises(Unreachable, match="changed while it was read"):
         file.read(1)
+
+
+def test_a_wacz_on_a_host_is_read_where_it_lies(host: CrawlHost, tmp_path: Path) -> None:
+    use(tmp_path)
+    path = wacz(host.folder / "a.wacz")
+    names = list_warcs([f"{host.base}a.wacz"])
+    assert names == [f"{host.base}a.wacz#archive/{name}" for name in ("deep/second.warc", "first.warc.gz")]
+    [small, *large] = parts_of(names, 200_000)
+    assert len(large) == 5
+    found = [item for part in (small, *large) for _, item in part.items()]
+    assert records(found) == records([item for name in list_warcs([str(path)]) for item in warc.read(name)])
+    assert len({part.fingerprint for part in (small, *large)}) == 6
 
 
 def test_a_place_is_given_back_by_a_thread_that_fails(host: CrawlHost, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline import remote, warc
+from pipeline import stores, warc
+from pipeline.asking import Denied, NotThere
 from pipeline.config import Config
 from pipeline.documents import read_documents
 from pipeline.errors import UserError
-from pipeline.remote import Denied, NotThere, fetch
+from pipeline.remote import fetch
 from pipeline.run import Run
 from pipeline.storage import list_warcs
 from tests.crawl_host import BAD, CRAWL, CrawlHost, Faults, publish, serving
@@ -87,7 +88,7 @@ def test_without_credentials_s3_says_how_to_go_on(s3: str, tmp_path: Path, monke
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    remote._client.cache_clear()
+    stores._client.cache_clear()
     use(tmp_path, endpoint=s3)
     with pytest.raises(Denied, match=r"Unable to locate credentials; set AWS's usual variables, or input\.fetch"):
         fetch("s3://crawl/collinfo.json", 0, 1, bytearray())
@@ -95,7 +96,7 @@ def test_without_credentials_s3_says_how_to_go_on(s3: str, tmp_path: Path, monke
     got = bytearray()
     fetch("s3://crawl/collinfo.json", 0, 1, got)
     assert bytes(got) == b"["
-    remote._client.cache_clear()
+    stores._client.cache_clear()
 
 
 def test_no_permission_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,8 @@ def bad_day(folder: Path) -> list[str]:
         lines.append(
             f"a bad day, {next(iter(chosen))}: {len(arrived)} of {len(rows)} records, {len(arrived) - len(set(arrived))} twice, "
             f"{'the same' if arrived == wanted else 'NOT the same'} as published; {len(host.asked)} requests, answered "
-            f"{dict(sorted(host.answered.items()))}, {host.broken} of these broken off, {host.most} at once of 3, {host.early} before their Retry-After"
+            f"{dict(sorted(host.answered.items()))}, {host.broken} of these broken off, "
+            f"{host.most} at once of 3, {host.early} before their Retry-After"
         )
     return lines
 
