@@ -52,7 +52,7 @@ def read_documents(work: Work, settings: "Extract") -> None:
     shard = shard_of(work.inputs["warc"])
     work.notes["files"] = shard.files
     originals = _Originals()
-    for path, item in shard.items():
+    for number, (path, item) in enumerate(shard.items(), 1):
         page = _page(item, work.shard, work.rows_in)
         if isinstance(item, Damage):
             at = f"{base_name(path)}: byte {item.offset}, {item.length} bytes, about {item.records} records"
@@ -60,7 +60,7 @@ def read_documents(work: Work, settings: "Extract") -> None:
             _add(work, "lost", stretches=1, bytes=item.length, records=item.records)
             continue
         record = item
-        work.units = shard.done(record.offset + record.length)
+        work.units = shard.done(record.offset + record.length, number)
         work.count()
         if record.type not in ("response", "resource", "revisit"):
             continue

@@ -208,7 +208,7 @@ class RemoteFile(io.RawIOBase):
         self.position = 0
         self._blocks: list[tuple[int, bytes]] = []
         self._window = FEW
-        self._mark: str | None = None
+        self._known: tuple[int, str] | None = None  # size and etag, once bytes were had
 
     def readable(self) -> bool:
         return True
@@ -220,8 +220,9 @@ class RemoteFile(io.RawIOBase):
         return self.position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = 0 if whence == os.SEEK_SET else self.position if whence == os.SEEK_CUR else about(self.address).size
-        self.position = max(0, base + offset)
+        if whence == os.SEEK_END:
+            offset += self._known[0] if self._known else about(self.address).size
+        self.position = max(0, offset + (self.position if whence == os.SEEK_CUR else 0))
         return self.position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
@@ -238,20 +239,19 @@ class RemoteFile(io.RawIOBase):
         if first <= position and (last is None or position < last):
             end = position + BLOCK if last is None else min(last, position + BLOCK)
         else:
-            known = about(self.address)
-            if position >= known.size:
+            file = about(self.address)
+            if position >= file.size:
                 return b""
-            if position < len(known.head):
-                return known.head[position : position + size]
+            if position < len(file.head):
+                return file.head[position : position + size]
             follows = any(position == start + len(block) for start, block in self._blocks[-1:])
             self._window = min(2 * self._window, BLOCK) if follows else FEW
-            end = min(position + max(size, self._window), known.size)
+            end = min(position + max(size, self._window), file.size)
         got = bytearray()
-        length, etag = fetch(self.address, position, end, got)
-        mark = f"{length} {etag}"
-        if got and self._mark not in (None, mark):
+        known = fetch(self.address, position, end, got)
+        if got and self._known not in (None, known):
             raise Unreachable(f"{self.address}: changed while it was read")
-        self._mark = mark if got else self._mark
+        self._known = known if got else self._known
         self._blocks = [*self._blocks[-1:], (position, bytes(got))]
         return self._blocks[-1][1][:size]
 

@@ -58,8 +58,8 @@ class Part(NamedTuple):
         for item in read(self.path, start=self.start, end=None if self.end == UNKNOWN else self.end):
             yield self.path, item
 
-    def done(self, position: int) -> int:
-        """Of `weight`, once it was read up to there."""
+    def done(self, position: int, records: int) -> int:
+        """Of `weight`, once so many records up to there were read."""
         return max(0, position - self.start)
 
 
@@ -102,8 +102,8 @@ class Picked(NamedTuple):
         for file, places in itertools.groupby(rows, key=lambda row: str(row["file"])):
             yield file, [(row["offset"], row["length"]) for row in places]
 
-    def done(self, position: int) -> int:
-        return 0
+    def done(self, position: int, records: int) -> int:
+        return records
 
 
 def shard_of(inputs: Sequence[str]) -> Part | Picked:
