@@ -393,7 +393,7 @@ print(json.dumps([came[0], peak() / 10**6]))
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [5_000, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_number_of_addresses(count: int) -> None:
     with Host(answer(b"", "404 None")) as null:
         command = [sys.executable, "-c", MANY, str(null.port), str(count)]

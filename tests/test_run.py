@@ -176,7 +176,7 @@ def kill_at(seconds: float, command: list[str]) -> bool:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("moments", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_run_again_leaves_the_same_bytes(
     moments: int, configuration: Path, tmp_path: Path
 ) -> None:
