@@ -325,6 +325,16 @@ def test_mutated_pages_give_clean_nodes(material: Path, tmp_path: Path) -> None:
     fuzz_all(2_000, material, tmp_path)
 
 
+@pytest.mark.material
+def test_blocks_stay_apart_where_a_tag_does_not_end(material: Path) -> None:
+    """Pages that the long run found."""
+    for seed in (50_995, 95_258):
+        order = random.Random(seed)
+        content_type = order.choice(CONTENT_TYPES)
+        html = decode(mutated(order.choice(pages(str(material))), order), content_type)
+        assert_clean(extract(html, URL, "main").nodes)
+
+
 @pytest.mark.slow
 @pytest.mark.material
 @pytest.mark.timeout(MINUTES * 60 * 2)

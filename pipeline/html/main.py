@@ -29,9 +29,9 @@ MOST = 10_000  # blocks; the most were 2,642, and the features of each take kilo
 CLIMBED = 20  # elements around an image
 NEAR = 3  # blocks between kept text and a link to the rest of a document
 
-_BREAK = re.compile(rb"<br[^>]*+>")
-_MARKUP = re.compile(rb"<[^>]*+>")
-# What text is taken apart at again; a parser leaves no NUL in it.
+_BREAK = re.compile(rb"<br[^>\0]*+>")
+_MARKUP = re.compile(rb"<[^>\0]*+>")
+# What text is taken apart at again; a parser leaves no NUL in it, and a tag that does not end stops there.
 _BLOCK, _LINE, _END = b"\0B", b"\0L", b"\0E"
 # WHATWG HTML, 13.3, "escaping a string": all that is escaped in text.
 _ESCAPED = (("&nbsp;", "\xa0"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
