@@ -15,8 +15,8 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 
 # 2**64 over the golden ratio, Knuth's multiplier for hashing; odd, and so has an inverse modulo 2**64.
 ODD = 0x9E3779B97F4A7C15
-_INVERSE = pow(ODD, -1, 1 << 64)
-_KEPT = 1 << 17  # powers that stay in memory
+INVERSE = pow(ODD, -1, 1 << 64)
+_KEPT = 1 << 18  # powers that stay in memory
 
 
 class Stretches:
@@ -27,11 +27,10 @@ class Stretches:
 
     def __init__(self, values: Numbers) -> None:
         size = len(values)
-        self._powers = _powers(ODD, max(size, _KEPT))
-        self._inverse = _powers(_INVERSE, max(size, _KEPT) + 1)
+        self._inverse = powers(INVERSE, size + 1, first=ODD)
         self._sums = np.empty(size + 1, np.uint64)
         self._sums[0] = 0
-        np.cumsum(values * self._powers[:size], out=self._sums[1:])
+        np.cumsum(values * powers(ODD, size), out=self._sums[1:])
 
     def of(self, starts: Indices, ends: Indices) -> Hashes:
         """The hashes of the values from each start to before the end beside it."""
@@ -44,20 +43,23 @@ class Stretches:
         return hashes
 
 
-def _powers(base: int, size: int) -> Hashes:
-    return _kept_powers(base) if size <= _KEPT + 1 else _made_powers(base, size)
+def powers(base: int, count: int, first: int = 1) -> Hashes:
+    """first, first * base, first * base**2, … modulo 2**64. Those of ODD and INVERSE make a hash of each stretch of a running
+    sum."""
+    return _kept(base, first)[:count] if count <= _KEPT else _made(base, count, first)
+
+
+def _made(base: int, count: int, first: int) -> Hashes:
+    made = np.full(count, base, np.uint64)
+    made[0] = first
+    return np.multiply.accumulate(made)
 
 
 @cache
-def _kept_powers(base: int) -> Hashes:
-    return _made_powers(base, _KEPT + 1)
-
-
-def _made_powers(base: int, size: int) -> Hashes:
-    """1, base, base**2, …; those of the inverse times ODD."""
-    powers = np.full(size, base, np.uint64)
-    powers[0] = 1 if base == ODD else ODD
-    return np.multiply.accumulate(powers)
+def _kept(base: int, first: int) -> Hashes:
+    made = _made(base, _KEPT, first)
+    made.flags.writeable = False
+    return made
 
 
 class Repeats(NamedTuple):

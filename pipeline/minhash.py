@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.ngrams import INVERSE, ODD, Hashes, powers
+
 if TYPE_CHECKING:
     from pipeline.config import NearDuplicate, Shingle
 
-Hashes = NDArray[np.uint64]
 Signature = NDArray[np.uint32]  # one value a permutation
 
-# Hashes are polynomials in this odd number (2^64 over the golden ratio), modulo 2^64, and its inverse moves them.
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE = pow(_BASE, -1, 2**64)
 _PIECE = 1024  # shingles that are permuted at once: what fits into a core's cache
 
 
@@ -65,7 +63,7 @@ def signature_key(values: Signature, also: bytes = b"") -> int:
     """A signed 64-bit key of the whole signature, and of `also`."""
     rest = np.frombuffer(also.ljust(-(-len(also) // 8) * 8, b"\0"), "<u8")
     parts = np.concatenate([values.astype(np.uint64), rest])
-    return _signed(_mix64(np.array([(parts * _powers(_BASE, len(parts))).sum()], np.uint64)))[0]
+    return _signed(_mix64(np.array([(parts * powers(ODD, len(parts))).sum()], np.uint64)))[0]
 
 
 def stored(values: Signature) -> bytes:
@@ -101,22 +99,22 @@ def _words(text: str) -> Hashes:
     edges = np.flatnonzero(spaces[1:] != spaces[:-1])
     before, last = edges[::2], edges[1::2]  # of each word the space before it and its last byte
     sums = data.astype(np.uint64)
-    sums *= _powers(_BASE, len(data))
+    sums *= powers(ODD, len(data))
     np.cumsum(sums, out=sums)
-    return _mix64((sums[last] - sums[before]) * _powers(_INVERSE, len(data))[before])
+    return _mix64((sums[last] - sums[before]) * powers(INVERSE, len(data))[before])
 
 
 def _characters(text: str) -> Hashes:
     words = " ".join(text.lower().split())
     points = np.frombuffer(words.encode("utf-32-le", "surrogatepass"), "<u4")
-    return _mix64(points + np.uint64(_BASE))
+    return _mix64(points + np.uint64(ODD))
 
 
 def _combined(columns: list[Any]) -> Hashes:
     """One hash of several values, in their order, for each row."""
     total: Hashes = columns[0].astype(np.uint64)
     for column in columns[1:]:
-        total *= np.uint64(_BASE)
+        total *= np.uint64(ODD)
         total += column
     return _mix64(total)
 
@@ -152,16 +150,3 @@ def _permutations(count: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np
 
     a, b = MinHash(num_perm=count, seed=seed, scheme="affine32").permutations
     return np.ascontiguousarray(a)[:, None], np.ascontiguousarray(b)[:, None]
-
-
-_TABLES: dict[int, Hashes] = {}
-
-
-def _powers(base: int, count: int) -> Hashes:
-    """base^0, base^1, … modulo 2^64; kept for the longest text so far."""
-    table = _TABLES.get(base)
-    if table is None or len(table) < count:
-        table = np.full(2 * count, base, np.uint64)
-        table[0] = 1
-        _TABLES[base] = np.cumprod(table)
-    return _TABLES[base][:count]

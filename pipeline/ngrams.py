@@ -9,13 +9,15 @@ from typing import Self
 
 import numpy as np
 
+from filters.ngrams import ODD
+
 Keys = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 Numbers = np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
 
 # Runs of letters and digits; each character of a script without spaces (kana, Han) is a word of its own.
 _SOLID = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_SOLID}]|[^\W_{_SOLID}]+")
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit of a word is lost
+_FACTOR = np.uint64(ODD)  # odd, so that no bit of a word is lost
 
 
 def words(text: str) -> list[str]:

@@ -90,22 +90,32 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
 
 
-def _png(data: bytes, blocks: Blocks) -> None:
-    at = 8
+def _chunks(data: bytes, at: int, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """The kinds and bodies of the chunks of a PNG (a checksum follows each) or a WebP (padded to even lengths)."""
     for _ in range(MAX_CHUNKS):
         if at + 8 > len(data):
             return
-        length, kind = struct.unpack_from(">I4s", data, at)
+        if name == "PNG":
+            length, kind = struct.unpack_from(">I4s", data, at)
+            after = 4
+        else:
+            kind, length = struct.unpack_from("<4sI", data, at)
+            after = length % 2
         body = data[at + 8 : at + 8 + length]
         if len(body) < length:
-            raise Malformed(f"a PNG chunk at byte {at} ends too early")
+            raise Malformed(f"a {name} chunk at byte {at} ends too early")
+        yield kind, body
+        at += 8 + length + after
+
+
+def _png(data: bytes, blocks: Blocks) -> None:
+    for kind, body in _chunks(data, 8, "PNG"):
         if kind == b"caBX":
             blocks.c2pa.append(body)
         elif kind == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0"):
             blocks.xmp.append(_international_text(body))
         elif kind == b"IEND":
             return
-        at += 12 + length
 
 
 def _international_text(body: bytes) -> bytes:
@@ -125,16 +135,8 @@ def _international_text(body: bytes) -> bytes:
 
 
 def _webp(data: bytes, blocks: Blocks) -> None:
-    at = 12
-    for _ in range(MAX_CHUNKS):
-        if at + 8 > len(data):
-            return
-        kind, length = struct.unpack_from("<4sI", data, at)
-        body = data[at + 8 : at + 8 + length]
-        if len(body) < length:
-            raise Malformed(f"a WebP chunk at byte {at} ends too early")
+    for kind, body in _chunks(data, 12, "WebP"):
         if kind == b"XMP ":
             blocks.xmp.append(body)
         elif kind == b"C2PA":
             blocks.c2pa.append(body)
-        at += 8 + length + length % 2

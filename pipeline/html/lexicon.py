@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.ngrams import INVERSE, ODD, Hashes, powers
 from pipeline.html.blocks import Blocks
 from pipeline.html.tags import TAG, TAGS, Bytes, Ints, eights
-
-Hashes = NDArray[np.uint64]
 
 SHORT = 12  # words: a block up to that is judged by its words, too
 MAX_VALUE = 400  # bytes of an attribute's value that are read
@@ -56,21 +55,9 @@ for _number, _name in enumerate(AROUND):
 
 # A hash is the polynomial of the bytes in an odd base modulo 2^64, so that those of all words of a page come from
 # differences of one running sum. The salts tell kinds of words apart.
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE = pow(_BASE, -1, 1 << 64)
 _SALTS = np.array([0xD6E8FEB86659FD93 * (2 * number + 1) % (1 << 64) for number in range(16)], np.uint64)
 PART, ROLE, STYLE, TEXT, ALL, FIRST = range(6)
 WHOLE = 8  # added to the kind of a word that was not split
-
-
-def _powers(base: int, count: int) -> Hashes:
-    powers = np.full(count, base, np.uint64)
-    powers[0] = 1
-    return np.multiply.accumulate(powers)
-
-
-_KEPT = 1 << 18
-_UP, _DOWN = _powers(_BASE, _KEPT), _powers(_INVERSE, _KEPT)
 
 _LOWER = np.arange(256, dtype=np.uint8)
 _LOWER[65:91] += 32
@@ -87,17 +74,16 @@ _IS_WORDY = (((_KINDS & _LETTER) > 0) | (np.arange(256) >= 0x80)).astype(np.uint
 def _hashes(data: Bytes, begin: Ints, end: Ints) -> Hashes:
     """Of the stretches of `data` in lower case from `begin` to `end`."""
     count = len(data) + 1
-    up, down = (_UP, _DOWN) if count <= _KEPT else (_powers(_BASE, count), _powers(_INVERSE, count))
     running = np.zeros(count, np.uint64)
-    np.cumsum(_TERM.take(data) * up[: count - 1], out=running[1:])
-    return (running[end] - running[begin]) * down[begin]
+    np.cumsum(_TERM.take(data) * powers(ODD, count - 1), out=running[1:])
+    return (running[end] - running[begin]) * powers(INVERSE, count)[begin]
 
 
 def hash_of(word: str, kind: int) -> int:
     """The hash of one word as the functions below compute it."""
     total = 0
     for place, byte in enumerate(word.encode()):
-        total += (byte + 1) * pow(_BASE, place, 1 << 64)
+        total += (byte + 1) * pow(ODD, place, 1 << 64)
     return (total % (1 << 64)) ^ int(_SALTS[kind])
 
 
@@ -219,7 +205,7 @@ def text_words(blocks: Blocks) -> tuple[Ints, Hashes]:
     hashes = _hashes(taken, begins, stops)
     new = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
     nth = np.arange(len(owner)) - np.repeat(new, np.diff(np.append(new, len(owner))))
-    mixed = (hashes ^ (hashes >> np.uint64(29))) * _UP[np.minimum(nth, 1000) + 1]
+    mixed = (hashes ^ (hashes >> np.uint64(29))) * powers(ODD, 1002)[np.minimum(nth, 1000) + 1]
     whole = np.add.reduceat(mixed, new)
     mixed[nth >= 2] = 0
     first = np.add.reduceat(mixed, new)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from filters.ngrams import Hashes
 from pipeline.html.blocks import Floats
 from pipeline.html.features import Table
-from pipeline.html.lexicon import Hashes, Lexicon, lexicon
+from pipeline.html.lexicon import Lexicon, lexicon
 
 CLIP = 5.0  # standard deviations
 DILATIONS = (1, 4)  # of the two convolutions over neighbouring blocks

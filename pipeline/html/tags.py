@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from selectolax.lexbor import LexborHTMLParser
 
+from filters.ngrams import ODD
+
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -31,14 +33,13 @@ UNKNOWN = len(TAGS)
 PADDING = b"        "  # so that eight bytes can be read anywhere in a page
 
 _IS_VOID = np.array([name in VOID for name in TAGS] + [False])
-_GOLDEN = 0x9E3779B97F4A7C15
 
 # The numbers of the tags by their names' first eight bytes, in a hash table without collisions.
 _NAMES = np.array([int.from_bytes(name.encode()[:8].ljust(8, b"\0"), "little") for name in TAGS], np.uint64)
 _SHIFT = np.uint64(52)
 _FACTOR = next(
     factor
-    for factor in (np.uint64(_GOLDEN * odd % (1 << 64)) for odd in range(1, 10_000, 2))
+    for factor in (np.uint64(ODD * odd % (1 << 64)) for odd in range(1, 10_000, 2))
     if len(np.unique(_NAMES * factor >> _SHIFT)) == len(TAGS)
 )
 _NUMBERS = np.full(1 << 12, UNKNOWN, np.int64)
@@ -51,7 +52,7 @@ _LETTERS = np.uint32(0xFFFFFF)
 
 def _three(letters: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """16 bits of the first three letters, whatever their case."""
-    return ((letters | np.uint32(0x202020)) & _LETTERS) * np.uint32(_GOLDEN >> 32) >> np.uint32(16)
+    return ((letters | np.uint32(0x202020)) & _LETTERS) * np.uint32(ODD >> 32) >> np.uint32(16)
 
 
 _DROPPED = _three(np.array([int.from_bytes(name.encode()[:3], "little") for name in DROPPED], np.uint32))

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from filters.ngrams import Hashes
 from pipeline.html.choose import chosen
 from pipeline.html.features import Table, elements, table
 from pipeline.html.ground_truth import FOLDS, Array, Example, examples, f1, site
-from pipeline.html.lexicon import Hashes, Lexicon, attribute_words, lexicon, text_words
+from pipeline.html.lexicon import Lexicon, attribute_words, lexicon, text_words
 from pipeline.html.network import CLIP, DILATIONS, WIDTH, Network, load, probabilities, save
 from pipeline.html.tags import UNKNOWN, Ints
 
