@@ -82,10 +82,9 @@ def read_documents(work: Work, settings: "Extract") -> None:
             if record.length:
                 images.write(_image_record(record, path, page.payload_digest))
             continue
-        if not work.begin(work.rows_in, page):
-            work.rows_in += 1
-            continue
         work.rows_in += 1
+        if not work.begin(page.row, page):
+            continue
         no = fill(page, record, settings)
         work.end()
         if no is None:

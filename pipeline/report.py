@@ -95,14 +95,10 @@ def funnel(folder: Path) -> list[Summary]:
 
 def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
     return [
-        {
-            key: {inner: dict(sorted(counts.items())) for inner, counts in value.items()}
-            if key in ("drops", "reasons")
-            else value
-            if key != "not_checked"
-            else dict(sorted(value.items()))
-            for key, value in vars(summary).items()
-        }
+        vars(summary)
+        | {"drops": {level: dict(sorted(rules.items())) for level, rules in summary.drops.items()}}
+        | {"reasons": {rule: dict(sorted(counts.items())) for rule, counts in summary.reasons.items()}}
+        | {"not_checked": dict(sorted(summary.not_checked.items()))}
         for summary in summaries
     ]
 
@@ -162,7 +158,12 @@ def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
     """Level by level the rules that dropped something and how often, the most frequent first."""
     for level in LEVELS:
         if rules := summary.drops.get(level):
-            yield level, sorted(rules.items(), key=lambda x: (-x[1], x[0]))
+            yield level, _frequent(rules)
+
+
+def _frequent(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent first; of equally frequent ones by name."""
+    return sorted(counts.items(), key=lambda x: (-x[1], x[0]))
 
 
 def _drops(summary: Summary) -> Iterator[Text]:
@@ -181,7 +182,7 @@ def _drops(summary: Summary) -> Iterator[Text]:
 
 def _beneath(reasons: Counter[str] | None) -> str:
     """The reasons of a rule that has several, the most frequent first."""
-    told = ", ".join(f"{r} {count:,}" for r, count in sorted((reasons or {}).items(), key=lambda x: (-x[1], x[0])))
+    told = ", ".join(f"{reason} {count:,}" for reason, count in _frequent(reasons or Counter()))
     return f" ({told})" if told else ""
 
 
@@ -222,6 +223,10 @@ def select(files: list[str], columns: str, where: str, *values: Any) -> list[dic
     return [dict(zip(names, row, strict=True)) for row in columns_of.fetchall()]
 
 
+def _unseen(url: str, folder: Path) -> UserError:
+    return UserError(f"{url}: no page of this address was read in {folder}; addresses are as the crawl writes them")
+
+
 def explain(folder: Path, url: str) -> Iterator[str]:
     """All that happened to a page, line by line: each of its captures, each paragraph and image that was dropped.
 
@@ -238,7 +243,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
     captures = select(stages.get("documents", []), columns, "url = ? ORDER BY crawl_date", url)
     early = [row for row in dropped.get("documents", []) if row["level"] == "document"]
     if not captures and not early:
-        raise UserError(f"{url}: no page of this address was read in {folder}; addresses are as the crawl writes them")
+        raise _unseen(url, folder)
     for row in early:
         yield f"{url}"
         yield f"  documents   dropped by {row['rule']}: {row['value']} (expected {row['bound']})"
@@ -277,7 +282,7 @@ def records(folder: Path, url: str) -> Iterator[bytes]:
     ledger = tables(folder, "ledger").get("documents", [])
     dropped = select(ledger, place, "url = ? AND level = 'document'", url)
     if not kept and not dropped:
-        raise UserError(f"{url}: no page of this address was read in {folder}; addresses are as the crawl writes them")
+        raise _unseen(url, folder)
     for row in sorted(kept + dropped, key=lambda row: (row["crawl_date"], row["shard"], row["warc_record_offset"])):
         receipt = read_receipt(folder / "stages" / "documents" / f"{row['shard']:05d}")
         if receipt is None:

@@ -168,10 +168,10 @@ class Run:
         prefixes = {shard: part.inputs for shard, part in found.items()}
         return Stage("warc", prefixes, {shard: part.fingerprint for shard, part in found.items()})
 
-    def files(self, name: str, paths: Sequence[str], start: int = 0) -> Stage:
-        """Files of the user as a stage whose shards they are, numbered from `start`."""
-        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths, start)}
-        return Stage(name, shards, {shard: identity(path) for shard, path in enumerate(paths, start)})
+    def files(self, name: str, paths: Sequence[str]) -> Stage:
+        """Files of the user as a stage whose shards they are."""
+        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
+        return Stage(name, shards, {shard: identity(path) for shard, path in enumerate(paths)})
 
     def numbered(self, name: str, count: int) -> Stage:
         """Shards that are nothing but numbers, for work that is cut otherwise than by file."""
