@@ -105,20 +105,20 @@ class LocalEngine:
         connection = duckdb.connect()
         try:
             connection.sql(f"SET memory_limit = '{self.memory}B'")
-            connection.sql(f"SET temp_directory = {_quoted(self.spill)}")
+            connection.sql(f"SET temp_directory = {quoted(self.spill)}")
             connection.sql(f"SET max_temp_directory_size = '{room}B'")
             connection.sql(f"SET threads = {self.workers}")
             for name, files in tables.items():
-                listed = ", ".join(map(_quoted, files))
+                listed = ", ".join(map(quoted, files))
                 connection.sql(
                     f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
                 )
             target, partition = (
                 (out, f", PARTITION_BY ({by}), WRITE_PARTITION_COLUMNS") if by else (out / "all.parquet", "")
             )
-            connection.sql(f"COPY ({query}) TO {_quoted(target)} (FORMAT parquet{partition}, OVERWRITE_OR_IGNORE)")
+            connection.sql(f"COPY ({query}) TO {quoted(target)} (FORMAT parquet{partition}, OVERWRITE_OR_IGNORE)")
             if not any(out.rglob("*.parquet")):  # no row, no partition; what reads the answer needs its columns
-                none = _quoted(out / "none.parquet")
+                none = quoted(out / "none.parquet")
                 connection.sql(f"COPY (SELECT * FROM ({query}) AS answer LIMIT 0) TO {none} (FORMAT parquet)")
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             reason = " ".join(str(error).split())
@@ -134,7 +134,8 @@ class LocalEngine:
             shutil.rmtree(self.spill, ignore_errors=True)
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
+    """A value as a string of SQL."""
     return "'" + str(value).replace("'", "''") + "'"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
+from pipeline.engine import quoted
 from pipeline.errors import UserError
 from pipeline.remote import RemoteFile, about, is_remote
 from pipeline.shards import THREADS, Picked
@@ -27,11 +28,12 @@ RECORDS = 1000  # of a shard at most: each may be a request of its own
 def tables_of(paths: Sequence[str], key: str) -> list[str]:
     found: list[str] = []
     for path in paths:
-        web = path.startswith(("http://", "https://"))
-        some = listed(path) if is_remote(path) and not web and "*" in path else [path]
+        some = [path]
         if not is_remote(path):
-            some = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
-            some = [file for file in some if Path(file).is_file()]
+            named = glob.glob(path, recursive=True) if glob.has_magic(path) else [path]
+            some = [file for file in named if Path(file).is_file()]
+        elif "*" in path and not path.startswith(("http://", "https://")):
+            some = listed(path)
         if not some:
             raise UserError(f"{key}: {path}: no such file")
         found += sorted(some)
@@ -57,12 +59,13 @@ def write_places(folder: Path, names: Sequence[str], asked: "Input") -> None:
         list(pool.map(ask, enumerate(names)))
     parts = sorted(folder.glob("part-*.parquet"))
     drawn = f"ORDER BY md5('{seed} ' || file || ' ' || \"offset\"), file, \"offset\" LIMIT {limit}" if limit else ""
-    rows = f'SELECT DISTINCT file, "offset", length FROM read_parquet({[str(part) for part in parts]}) {drawn}'
-    base = asked.base.replace("'", "''")
-    query = f'SELECT \'{base}\' || file AS file, "offset", length FROM ({rows}) ORDER BY file, "offset", length'
-    target = str(folder / "places.parquet").replace("'", "''")
+    rows = f'SELECT DISTINCT file, "offset", length FROM read_parquet([{", ".join(map(quoted, parts))}]) {drawn}'
+    query = (
+        f'SELECT {quoted(asked.base)} || file AS file, "offset", length FROM ({rows}) ORDER BY file, "offset", length'
+    )
+    target = quoted(folder / "places.parquet")
     with _connection() as connection:
-        connection.sql(f"COPY ({query}) TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE 100000)")
+        connection.sql(f"COPY ({query}) TO {target} (FORMAT parquet, ROW_GROUP_SIZE 100000)")
     for part in parts:
         part.unlink()
     cuts = list(_cuts(folder / "places.parquet", asked.split))
@@ -104,9 +107,8 @@ def _ask(path: str, where: str, out: Path, key: str) -> None:
         store = _Store()
         if is_remote(path):
             connection.register_filesystem(store)
-        source = (
-            f"read_parquet(['{(store.protocol + '://' if is_remote(path) else '') + path}'], hive_partitioning = true)"
-        )
+        address = f"{store.protocol}://{path}" if is_remote(path) else path
+        source = f"read_parquet([{quoted(address)}], hive_partitioning = true)"
         try:
             columns = [row[0] for row in connection.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()]
             if missing := [name for name in POINTER if name not in columns]:
@@ -116,7 +118,7 @@ def _ask(path: str, where: str, out: Path, key: str) -> None:
                 f'SELECT {file}::VARCHAR AS file, {offset}::BIGINT AS "offset", {length}::BIGINT AS length '
                 f"FROM {source} WHERE ({where}\n)"
             )
-            connection.sql(f"COPY ({query}) TO '{out}' (FORMAT parquet)")
+            connection.sql(f"COPY ({query}) TO {quoted(out)} (FORMAT parquet)")
         except duckdb.Error as error:
             if store.failed is not None:
                 raise store.failed from None
