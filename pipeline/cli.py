@@ -10,6 +10,7 @@ from typing import get_args
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.places import place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +109,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pipeline.run import Run
 
     settings = config.load(arguments.config, arguments.set)
-    corpus = Path(settings.output) / "corpus"
+    corpus = place(settings.output) / "corpus"
     with Run(settings, arguments.config) as run:
         if arguments.retry_images:
             from pipeline.fetched import retry
@@ -165,7 +166,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from pipeline.report import as_json, funnel, losses, print_funnel
 
     settings = config.load(arguments.config, arguments.set)
-    summaries = funnel(Path(settings.output))
+    summaries = funnel(place(settings.output))
     if arguments.json:
         print(json.dumps(as_json(summaries), indent=1))
     else:
@@ -184,7 +185,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.report import explain, records, sample_of_rule
 
     settings = config.load(arguments.config, arguments.set)
-    folder = Path(settings.output)
+    folder = place(settings.output)
     if (arguments.url is None) == (arguments.rule is None):
         raise UserError("explain: name a page's URL, or --rule NAME")
     if arguments.record:
@@ -229,7 +230,7 @@ def _sample(arguments: argparse.Namespace) -> int:
     if arguments.check:
         from pipeline.sample.check import check
 
-        return 1 if check(Path(arguments.folder), Path(config.load(arguments.check).output)) else 0
+        return 1 if check(Path(arguments.folder), place(config.load(arguments.check).output)) else 0
     from pipeline.sample import write
 
     print(write(Path(arguments.folder)))
