@@ -70,6 +70,9 @@ class _Store(AbstractFileSystem):  # type: ignore[misc]
         except UserError as error:
             self.failed = error
             raise
+        except FileNotFoundError:
+            self.failed = UserError(f"{path}: no such file, though a receipt tells of it; run again")
+            raise
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         store, name = store_of(place(path))

@@ -199,20 +199,29 @@ def size_of(path: Path) -> int | None:
 def upload(file: Path, path: Path) -> None:
     """Puts a file of this machine on a store, whole."""
     store, name = store_of(path)
-    pieces = {"chunksize": PIECE, "max_concurrency": AT_ONCE} if "s3" in store.protocol else {}
+    pieces = {"chunksize": PIECE, "max_concurrency": AT_ONCE} if _is_s3(store) else {}
+    _put(path, lambda: store.put_file(str(file), name, **pieces))
 
-    def put() -> None:
-        try:
-            store.put_file(str(file), name, **pieces)
-        except FileNotFoundError:
-            if not file.exists():
-                raise
-            if "s3" in store.protocol:
-                raise Denied(f"{path}: there is no such bucket") from None
-            store.makedirs(name.rpartition("/")[0], exist_ok=True)  # of a store that has real folders
-            store.put_file(str(file), name)
 
-    patiently(path, put)
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts a small file on a store, whole."""
+    store, name = store_of(path)
+    _put(path, lambda: store.pipe_file(name, data))
+
+
+def _put(path: Path, put: Callable[[], Any]) -> None:
+    try:
+        patiently(path, put)
+    except FileNotFoundError:
+        store, name = store_of(path)
+        if _is_s3(store):
+            raise Denied(f"{path}: there is no such bucket") from None
+        patiently(path, lambda: store.makedirs(name.rpartition("/")[0], exist_ok=True))  # of a store with real folders
+        patiently(path, put)
+
+
+def _is_s3(store: Any) -> bool:
+    return "s3" in store.protocol
 
 
 def download(path: Path, file: Path) -> None:
@@ -323,7 +332,7 @@ def remove(paths: Iterable[Path]) -> None:
     if not stored:
         return
     store, _ = store_of(stored[0])
-    if "s3" in store.protocol:  # a thousand with one call; what is not there is no error
+    if _is_s3(store):  # a thousand with one call; what is not there is no error
         for start in range(0, len(stored), 1000):
             names = [store_of(path)[1] for path in stored[start : start + 1000]]
             patiently(stored[start], partial(store.rm, names))

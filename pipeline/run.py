@@ -391,6 +391,7 @@ class Run:
         folder = self.folder / "stages" / name
         if not on_store(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        self._begun.add(name)
         if name not in self.stages:
             self.stages.append(name)
             self._remember()  # so that what a killed run did can be told, too

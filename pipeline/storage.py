@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.archive import WACZ_SUFFIX, WARC_SUFFIXES, base_name, open_warc, warcs_inside
 from pipeline.errors import UserError
-from pipeline.places import FULL, full, going_to, here, on_store, place
+from pipeline.places import FULL, full, going_to, here, on_store, place, write_bytes
 from pipeline.remote import about, is_remote
 from pipeline.stores import listed
 
@@ -117,8 +117,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    if on_store(path):
+        write_bytes(path, text.encode())
+        return
     with aside(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 class TableWriter:
