@@ -13,7 +13,7 @@ from filters.image import rendered_pixels
 from pipeline.document import Document, Hole, Image
 from pipeline.places import at_once, copy, on_store, place, read_bytes, remove, sizes
 from pipeline.storage import write_json
-from pipeline.work import Work, key64
+from pipeline.work import Work, key64, read_receipt
 
 if TYPE_CHECKING:
     from pipeline.config import Export
@@ -168,21 +168,20 @@ def publish(stage: "Stage", corpus: Path, forms: list[str]) -> dict[str, dict[st
     is a copy that the store makes.
     """
     published: dict[str, dict[str, list[Path]]] = {}
-    sources: dict[Path, tuple[Path, str]] = {}  # by target, with the digest
+    sources: dict[Path, tuple[Path, str]] = {}  # by target the prefix and the name of its table
     for form in forms:
         for split in SPLITS:
             table = f"{form}-{split}"
             shards = [shard for shard in stage.prefixes if table in stage.receipts[shard].tables]
             for number, shard in enumerate(shards):
                 target = corpus / form / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
-                source = place(f"{stage.prefixes[shard][0]}.{table}.parquet")
-                sources[target] = source, stage.receipts[shard].tables[table]["sha256"]
+                sources[target] = place(stage.prefixes[shard][0]), table
                 published.setdefault(form, {}).setdefault(split, []).append(target)
     if on_store(corpus):
         _copy(sources, corpus)
     else:
-        for target, (source, _) in sources.items():
-            _second_name(source, target)
+        for target, source in sources.items():
+            _second_name(_file(*source), target)
         remove(set(corpus.glob("*/*.parquet")) - set(sources))
     return published
 
@@ -195,17 +194,23 @@ def _copy(sources: dict[Path, tuple[Path, str]], corpus: Path) -> None:
     except (FileNotFoundError, ValueError):
         before = {}
     names = {target: target.relative_to(corpus).as_posix() for target in sources}
-    now = {names[target]: digest for target, (_, digest) in sources.items()}
+    prefixes = list(dict.fromkeys(prefix for prefix, _ in sources.values()))
+    told = dict(zip(prefixes, at_once(read_receipt, prefixes), strict=True))
+    now = {names[target]: told[prefix].tables[table]["sha256"] for target, (prefix, table) in sources.items()}
     there = {name for name in sizes(corpus) if name.endswith(".parquet")}
     if now == before and there == now.keys():
         return
     remove([note])
     at_once(
-        lambda target: copy(sources[target][0], target),
+        lambda target: copy(_file(*sources[target]), target),
         [t for t, name in names.items() if before.get(name) != now[name] or name not in there],
     )
     remove(corpus / name for name in sorted(there - now.keys()))
     write_json(note, now)
+
+
+def _file(prefix: Path, table: str) -> Path:
+    return prefix.with_name(f"{prefix.name}.{table}.parquet")
 
 
 def _second_name(source: Path, target: Path) -> None:

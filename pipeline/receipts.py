@@ -5,15 +5,16 @@ removed before anything of the stage is done anew; while it is not there each re
 """
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pipeline.engine import EMPTY
-from pipeline.places import on_store, read_bytes, read_each, remove, size_of, sizes
-from pipeline.storage import aside
-from pipeline.work import Receipt, read_receipt, receipt_of
+from pipeline.places import on_store, read_bytes, read_each, remove, size_of, sizes, write_bytes
+from pipeline.work import QUARANTINED, Receipt, read_receipt, receipt_of
 
 ALL = "receipts.jsonl"
 
@@ -42,18 +43,34 @@ def tables_of(folder: Path, name: str) -> list[str]:
     return [str(file) for file in files if file.with_name(file.name.split(".")[0] + ".json").exists()]
 
 
-def finished(folder: Path) -> list[Receipt] | None:
+def finished(folder: Path) -> Iterator[Receipt] | None:
     """The receipts of a stage on a store whose work is done; none where it is not, or never was."""
     try:
-        return [Receipt(**json.loads(line)) for line in read_bytes(folder / ALL).splitlines()]
-    except (FileNotFoundError, ValueError, TypeError):
+        lines = read_bytes(folder / ALL).splitlines()
+    except FileNotFoundError:
         return None
+    return (receipt for line in lines if (receipt := receipt_of(line)))
 
 
-def write_finished(folder: Path, receipts: Iterable[Receipt]) -> None:
-    with aside(folder / ALL) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for receipt in receipts:
-            file.write(json.dumps(asdict(receipt)) + "\n")
+def slim(receipt: Receipt) -> Receipt:
+    """What a run keeps of a receipt in memory, where there may be one for each of very many shards."""
+    tables = {
+        sys.intern(name): {key: about[key] for key in ("rows", "bytes")} for name, about in receipt.tables.items()
+    }
+    quarantined = receipt.drops.get("document", {}).get(QUARANTINED)
+    return replace(
+        receipt,
+        stage=sys.intern(receipt.stage),
+        drops={"document": {QUARANTINED: quarantined}} if quarantined else _NOTHING,
+        tables=tables,
+        notes={"splits": receipt.notes["splits"]} if "splits" in receipt.notes else _NOTHING,
+        reasons=_NOTHING,
+        trace=_NO_TRACE,
+    )
+
+
+_NOTHING: dict[str, Any] = {}  # one for all of them
+_NO_TRACE: list[str] = []
 
 
 def undo(prefix: Path) -> None:
@@ -71,25 +88,38 @@ class Known:
         self.folder = folder
         self.finished = False
         self._listed: dict[str, int] = {}
-        self._found: dict[int, Receipt] = {}
+        self._found: dict[int, bytes] = {}  # as they are written
         if not on_store(folder) or not begun:
             return
-        if (whole := finished(folder)) is not None:
+        try:
+            read: Sequence[bytes | None] = read_bytes(folder / ALL).splitlines()
             self.finished = True
-            self._found = {receipt.shard: receipt for receipt in whole}
-        else:
+        except FileNotFoundError:
             read = read_each(folder / f"{shard:05d}.json" for shard in shards)
-            self._found = {receipt.shard: receipt for receipt in filter(None, map(receipt_of, read))}
+        for data in read:
+            if data and (receipt := receipt_of(data)):
+                self._found[receipt.shard] = data
         self._listed = sizes(folder)
 
     def receipt(self, shard: int, fingerprint: str) -> Receipt | None:
         """The receipt of a shard that was done, as it is to be done now."""
         prefix = self.folder / f"{shard:05d}"
-        receipt = self._found.get(shard) if on_store(self.folder) else read_receipt(prefix)
+        receipt = receipt_of(self._found.get(shard)) if on_store(self.folder) else read_receipt(prefix)
         good = (
             receipt and receipt.fingerprint == fingerprint and not receipt.error and self._whole(prefix.name, receipt)
         )
         return receipt if good else None
+
+    def done(self, receipt: Receipt) -> None:
+        """Adds what was done now."""
+        if on_store(self.folder):
+            self._found[receipt.shard] = json.dumps(asdict(receipt)).encode()
+
+    def finish(self, shards: Iterable[int]) -> None:
+        """Puts the receipts of all shards into one file on a store."""
+        if on_store(self.folder) and not self.finished:
+            lines = [b" ".join(self._found[shard].splitlines()) for shard in shards if shard in self._found]
+            write_bytes(self.folder / ALL, b"\n".join(lines) + b"\n")
 
     def _whole(self, name: str, receipt: Receipt) -> bool:
         """Whether the tables are there with the sizes that the receipt says. What a listing lacks is asked for."""

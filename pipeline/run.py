@@ -10,7 +10,7 @@ import string
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -31,7 +31,7 @@ from pipeline.keys import identity_of
 from pipeline.lease import WHOLE, InUse, Lease
 from pipeline.places import at_once, entries, on_store, place, read_bytes, remove, remove_folder, upload
 from pipeline.progress import Progress
-from pipeline.receipts import Known, answered, finished, partitions, stage_receipts, write_finished
+from pipeline.receipts import Known, answered, finished, partitions, slim, stage_receipts
 from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
@@ -58,12 +58,13 @@ class Stage:
     name: str
     prefixes: dict[int, tuple[str, ...]]
     fingerprints: dict[int, str]
-    receipts: dict[int, Receipt] = field(default_factory=dict)
+    receipts: dict[int, Receipt] = field(default_factory=dict)  # slim
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables there, where that is known
 
     def by_content(self, table: str) -> "Stage":
         """The same, known by what this table holds: of what servers answer, which no setting determines."""
-        digests = {shard: _digest(receipt.tables.get(table)) for shard, receipt in self.receipts.items()}
+        told = {shard: read_receipt(place(prefixes[0])) for shard, prefixes in self.prefixes.items()}
+        digests = {shard: _digest(receipt.tables.get(table)) for shard, receipt in told.items() if receipt}
         return Stage(self.name, self.prefixes, digests, self.receipts, self.held)
 
     def table(self, name: str) -> Table:
@@ -227,7 +228,7 @@ class Run:
         for folder in (run.folder / "stages" / name for run in self.earlier):
             if on_store(folder) and finished(folder) is None:
                 raise UserError(f"{self.path}: input.against: {folder}: is not whole; run that configuration again")
-            whole = {receipt.shard: receipt for receipt in stage_receipts(folder) if not receipt.error}
+            whole = {receipt.shard: slim(receipt) for receipt in stage_receipts(folder) if not receipt.error}
             found = found.beside(_stage(name, folder, whole))
         return found
 
@@ -282,7 +283,7 @@ class Run:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
             fingerprint = _digest([about, read])
             if receipt := known.receipt(shard, fingerprint):
-                receipts[shard] = receipt
+                receipts[shard] = slim(receipt)
                 continue
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
             held = {p: stage.held[p] for key, stage in stages.items() for p in paths[key] if p in stage.held}
@@ -294,9 +295,10 @@ class Run:
                 )
             )  # fmt: skip
         known.clean(shards, [job.shard for job in jobs])
-        receipts |= self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards})
-        if on_store(folder) and not known.finished:
-            write_finished(folder, receipts.values())
+        for receipt in self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards}):
+            receipts[receipt.shard] = slim(receipt)
+            known.done(receipt)
+        known.finish(shards)
         whole = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
         if shards and not whole:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
@@ -313,8 +315,7 @@ class Run:
                 f"is {self.config.max_quarantined:g}; `carnac explain {self.path} --rule {QUARANTINED}` shows which"
             )
 
-    def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> dict[int, Receipt]:
-        receipts = {}
+    def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> Iterator[Receipt]:
         if jobs:
             jobs[0].counters.unlink(missing_ok=True)
         with self.progress.stage(name, jobs, weights) as shown:
@@ -332,10 +333,9 @@ class Run:
                     self.lease.check()
                     if receipt.error:
                         self.failures.append(receipt)
-                    receipts[job.shard] = receipt
                     shown(receipt)
+                    yield receipt
                 jobs = again
-        return receipts
 
     def sql(self, name: str, by: str | None = "shard", query: str | None = None, **tables: Table | int) -> Answer:
         """Asks `queries/<query or name>.sql` of the tables; whole numbers take the places of `$name` in its text."""

@@ -68,7 +68,7 @@ class Job:
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables that its receipt tells of
 
 
-@dataclass
+@dataclass(slots=True)
 class Receipt:
     """What a finished shard leaves beside its tables; one with an error is a shard that failed."""
 

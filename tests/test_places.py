@@ -87,9 +87,8 @@ def test_a_place_is_a_path_where_it_is_on_this_machine() -> None:
 
 
 def test_what_is_written_on_a_store_is_there_whole_or_not_at_all(memory: Path, tmp_path: Path) -> None:
-    with pytest.raises(KeyError), aside(memory / "a.json") as temporary:
-        temporary.write_text("{")
-        raise KeyError
+    with pytest.raises(FileNotFoundError), aside(memory / "a.json") as temporary:
+        temporary.rename(temporary.with_name("nowhere") / "a")
     assert entries(memory) == []
     write_json(memory / "a.json", {"b": 1})
     assert json.loads(read_bytes(memory / "a.json")) == {"b": 1}
