@@ -66,6 +66,11 @@ def use(settings: "Store", folder: Path) -> None:
     scratch()
 
 
+def leave() -> None:
+    """The folder is not this process's any more."""
+    _here.folder = None
+
+
 def settings() -> "Store":
     if _here.settings is None:
         from pipeline.config import Store

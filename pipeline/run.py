@@ -164,6 +164,7 @@ class Run:
             remove_leftovers(self.local)  # of workers that had to be ended
         elif on_store(self.folder):
             shutil.rmtree(self.local, ignore_errors=True)
+        places.leave()
         self.lease.__exit__(kind, error, trace)
 
     def _claim(self) -> None:
