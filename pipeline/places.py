@@ -63,7 +63,6 @@ _here = _Here()
 def use(settings: "Store", folder: Path) -> None:
     """From now on this process asks stores by these settings, and keeps in `folder` what is not yet there."""
     _here.settings, _here.folder = settings, folder
-    scratch()
 
 
 def leave() -> None:

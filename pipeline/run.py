@@ -147,6 +147,8 @@ class Run:
             with suppress(OSError):  # another run of this machine may be using it
                 self.local.rmdir()
             raise
+        if on_store(self.folder):
+            places.scratch()
         use(*self.asking)
         about.cache_clear()  # of runs before in this process
         answered.cache_clear()

@@ -278,7 +278,9 @@ def perform(job: Job) -> None:
     receipt = Receipt(job.stage, job.shard, job.fingerprint)
     if job.storing:
         places.use(*job.storing)
-    if not on_store(job.prefix):  # there it was removed before the first job of the stage began, with one call for many
+    if on_store(job.prefix):
+        scratch()  # which a machine that works for others does not have yet
+    else:  # there it was removed before the first job of the stage began, with one call for many
         # A receipt of other inputs or settings must not stand beside tables that are being replaced.
         job.prefix.with_suffix(".json").unlink(missing_ok=True)
         # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it.
