@@ -62,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
     status.set_defaults(command=_status)
 
+    verify = commands.add_parser(
+        "verify", help="check a finished run or a corpus: checksums, counts, every row group and image read back"
+    )
+    verify.add_argument("place", metavar="DIR|CONFIG")
+    verify.add_argument("--workers", type=int, metavar="N", help="processes (one a core)")
+    verify.set_defaults(command=_verify)
+
     extract = commands.add_parser(
         "extract", help="WARC, ARC or HTML files into one JSON line a document, before any rule"
     )
@@ -91,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
     train.set_defaults(command=_train)
 
-    for command in (run, plan, status, explain, train):
+    for command in (run, plan, status, verify, explain, train):
         command.add_argument(
             "--set", action="append", default=[], metavar="a.b=c", help="a value of the configuration for this call"
         )
@@ -177,6 +184,19 @@ def _status(arguments: argparse.Namespace) -> int:
             for error in summary.errors:
                 print(f"failed: {summary.stage}, {error}", file=sys.stderr)
     return 1 if any(summary.failed for summary in summaries) else 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from pipeline.progress import Progress
+    from pipeline.verify import as_line, verify
+
+    settings = None if Path(arguments.place).is_dir() else config.load(arguments.place, arguments.set)
+    folder = Path(arguments.place if settings is None else settings.output)
+    workers = arguments.workers or (settings and settings.engine.workers) or os.cpu_count() or 1
+    with Progress().counted("verify", "shards and files") as shown:
+        verified = verify(folder, settings.images if settings else config.Images(), workers, print, shown)
+    print(as_line(verified))
+    return 1 if verified.problems else 0
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -95,7 +95,7 @@ class LocalEngine:
 
     def _submit(self, task: Callable[[Shard], None], shard: Shard) -> "Future[None]":
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=_SPAWN, initializer=_prepare_worker)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=_SPAWN, initializer=prepare_worker)
         return self._pool.submit(task, shard)
 
     def sql(self, query: str, out: Path, by: str | None = "shard", **tables: Sequence[str]) -> None:
@@ -148,7 +148,7 @@ def _gb(count: float) -> str:
     return f"{count / 10**9:.3g} GB"
 
 
-def _prepare_worker() -> None:
+def prepare_worker() -> None:
     """Ctrl-C is the parent's to handle; a parent that was killed takes its workers along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -183,7 +183,7 @@ _SILENCE = object()
 
 
 def _run_and_tell(answer: Connection, task: Callable[[Shard], None], shard: Shard) -> None:
-    _prepare_worker()
+    prepare_worker()
     try:
         task(shard)
     except Exception as error:  # carried to the parent, who raises it

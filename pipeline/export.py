@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filters.image import rendered_pixels
 from pipeline.document import Document, Hole, Image
 from pipeline.places import at_once, copy, on_store, place, read_bytes, remove, sizes
-from pipeline.storage import write_json
+from pipeline.storage import aside
 from pipeline.work import Work, key64, read_receipt
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.run import Stage
 
 SPLITS = ("train", "validation")
+SUMS = "SHA256SUMS"  # of the files of a corpus, as `sha256sum -c` reads them
 
 
 def groups(documents: "Stage", pixels: "Stage", size: int) -> list[list[int]]:
@@ -162,7 +163,8 @@ def _rounded(pixels: float | None) -> int | None:
 
 
 def publish(stage: "Stage", corpus: Path, forms: list[str]) -> dict[str, dict[str, list[Path]]]:
-    """Gives the finished files their names in `corpus`: form/split-00000-of-00003.parquet. Files of an earlier state go.
+    """Gives the finished files their names in `corpus`: form/split-00000-of-00003.parquet, and writes their checksums down.
+    Files of an earlier state go.
 
     Returns form → split → files. A file is a second name of the stage's own where the file system allows it; on a store it
     is a copy that the store makes.
@@ -174,39 +176,55 @@ def publish(stage: "Stage", corpus: Path, forms: list[str]) -> dict[str, dict[st
             table = f"{form}-{split}"
             shards = [shard for shard in stage.prefixes if table in stage.receipts[shard].tables]
             for number, shard in enumerate(shards):
-                target = corpus / form / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
+                target = corpus / file_name(table, number, len(shards))
                 sources[target] = place(stage.prefixes[shard][0]), table
                 published.setdefault(form, {}).setdefault(split, []).append(target)
+    prefixes = list(dict.fromkeys(prefix for prefix, _ in sources.values()))
+    told = dict(zip(prefixes, at_once(read_receipt, prefixes), strict=True))
+    now = {
+        target.relative_to(corpus).as_posix(): told[prefix].tables[table]["sha256"]
+        for target, (prefix, table) in sources.items()
+    }
+    try:
+        before = checksums(corpus)
+    except (FileNotFoundError, ValueError):
+        before = {}
+    if before != now:
+        remove([corpus / SUMS])
     if on_store(corpus):
-        _copy(sources, corpus)
+        _copy(sources, corpus, before, now)
     else:
         for target, source in sources.items():
             _second_name(_file(*source), target)
         remove(set(corpus.glob("*/*.parquet")) - set(sources))
+    if now and before != now:
+        with aside(corpus / SUMS) as temporary:
+            lines = (f"{digest}  {name}\n" for name, digest in sorted(now.items()))
+            temporary.write_text("".join(lines), encoding="utf-8")
     return published
 
 
-def _copy(sources: dict[Path, tuple[Path, str]], corpus: Path) -> None:
+def file_name(table: str, number: int, count: int) -> str:
+    """Of a published file in the corpus: "images-train", 0, 3 → images/train-00000-of-00003.parquet"""
+    form, _, split = table.partition("-")
+    return f"{form}/{split}-{number:05d}-of-{count:05d}.parquet"
+
+
+def checksums(corpus: Path) -> dict[str, str]:
+    """What SHA256SUMS says, by name in the corpus. Raises FileNotFoundError, or ValueError where it is damaged."""
+    lines = read_bytes(corpus / SUMS).decode("utf-8").splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def _copy(sources: dict[Path, tuple[Path, str]], corpus: Path, before: dict[str, str], now: dict[str, str]) -> None:
     """What was copied before is known by its digest."""
-    note = corpus.parent / "published.json"
-    try:
-        before = json.loads(read_bytes(note))
-    except (FileNotFoundError, ValueError):
-        before = {}
     names = {target: target.relative_to(corpus).as_posix() for target in sources}
-    prefixes = list(dict.fromkeys(prefix for prefix, _ in sources.values()))
-    told = dict(zip(prefixes, at_once(read_receipt, prefixes), strict=True))
-    now = {names[target]: told[prefix].tables[table]["sha256"] for target, (prefix, table) in sources.items()}
-    there = {name for name in sizes(corpus) if name.endswith(".parquet")}
-    if now == before and there == now.keys():
-        return
-    remove([note])
+    there = {name for name in sizes(corpus) if name.endswith(".parquet") and "/" in name}
     at_once(
         lambda target: copy(_file(*sources[target]), target),
         [t for t, name in names.items() if before.get(name) != now[name] or name not in there],
     )
     remove(corpus / name for name in sorted(there - now.keys()))
-    write_json(note, now)
 
 
 def _file(prefix: Path, table: str) -> Path:
@@ -217,10 +235,10 @@ def _second_name(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.tmp")
-    aside.unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        os.link(source, aside)
+        os.link(source, temporary)
     except OSError:
-        shutil.copyfile(source, aside)
-    aside.replace(target)
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)

@@ -43,6 +43,27 @@ class Progress:
         self._clear()
         self._line(f"{name}: answered in {time.monotonic() - started:.1f} s")
 
+    @contextmanager
+    def counted(self, name: str, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Shows how many of all are done, as it is told."""
+        shown = started = time.monotonic()
+
+        def show(done: int, all: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown < (0.25 if self.terminal else PLAIN_EVERY):
+                return
+            shown = now
+            left = _duration((now - started) * max(0, all - done) / done)
+            line = f"{name}: {done:,} of {all:,} {what}, {left} left"
+            if self.terminal:
+                self._draw(line)
+            else:
+                self._line(line)
+
+        yield show
+        self._clear()
+
     def _tick(self, state: "_State") -> None:
         shown = time.monotonic()
         while not state.ended.wait(0.25):

@@ -64,7 +64,7 @@ class Stage:
     def by_content(self, table: str) -> "Stage":
         """The same, known by what this table holds: of what servers answer, which no setting determines."""
         told = {shard: read_receipt(place(prefixes[0])) for shard, prefixes in self.prefixes.items()}
-        digests = {shard: _digest(receipt.tables.get(table)) for shard, receipt in told.items() if receipt}
+        digests = {shard: digest(receipt.tables.get(table)) for shard, receipt in told.items() if receipt}
         return Stage(self.name, self.prefixes, digests, self.receipts, self.held)
 
     def table(self, name: str) -> Table:
@@ -74,20 +74,20 @@ class Stage:
             for prefix in prefixes
             if name in self.held.get(prefix, (name,))
         ]
-        return Table(files, _digest([name, sorted(self.fingerprints.items())]))
+        return Table(files, f"{name} {digest(sorted(self.fingerprints.items()))}")
 
     def beside(self, other: "Stage") -> "Stage":
         """The shards of both; of one that both have, what both left."""
         shards = sorted({*self.prefixes, *other.prefixes})
         prefixes = {shard: self.prefixes.get(shard, ()) + other.prefixes.get(shard, ()) for shard in shards}
         marks = {shard: [s.fingerprints[shard] for s in (self, other) if shard in s.fingerprints] for shard in shards}
-        fingerprints = {shard: found[0] if len(found) == 1 else _digest(found) for shard, found in marks.items()}
+        fingerprints = {shard: " ".join(found) for shard, found in marks.items()}
         return Stage(self.name, prefixes, fingerprints, self.receipts | other.receipts, self.held | other.held)
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> "Stage":
         """The same shards, several taken for one."""
         prefixes = {i: tuple(p for shard in group for p in self.prefixes[shard]) for i, group in enumerate(groups)}
-        fingerprints = {i: _digest([self.fingerprints[shard] for shard in group]) for i, group in enumerate(groups)}
+        fingerprints = {i: " ".join(self.fingerprints[shard] for shard in group) for i, group in enumerate(groups)}
         return Stage(self.name, prefixes, fingerprints, held=self.held)
 
 
@@ -241,7 +241,7 @@ class Run:
         found = judges(self.earlier)
         prefixes = {shard: tuple(str(folder / "stages") for folder in folders) for shard, folders in found.items()}
         return Stage(
-            "judges", prefixes, {s: _digest([said[folder] for folder in folders]) for s, folders in found.items()}
+            "judges", prefixes, {s: digest([said[folder] for folder in folders]) for s, folders in found.items()}
         )
 
     def earlier_verdicts(self, name: str, columns: Table) -> Table:
@@ -251,7 +251,7 @@ class Run:
             str(stage / "answer" / file) for shard, stage in stages for file in answered(stage).get(shard, ())
         )
         marks = [_asked(run.folder, name) for run in self.earlier]
-        return Table([*files, *columns.files], _digest([name, marks, columns.fingerprint]))
+        return Table([*files, *columns.files], digest([name, marks, columns.fingerprint]))
 
     def parts(self, answer: Answer, count: int) -> Stage:
         """The partitions of an answer as a stage whose shards they are, where these are not those of the input."""
@@ -278,13 +278,13 @@ class Run:
         known = Known(folder, shards, begun)
         sections = settings if isinstance(settings, tuple) else (settings,)
         dumped = [section.model_dump(mode="json") for section in sections]
-        about = [name, code_version(task.__module__), dumped, [identity(path) for path in sorted(_files(dumped))]]
+        of = digest([name, code_version(task.__module__), dumped, [identity(path) for path in sorted(_files(dumped))]])
         asked = {key: answer.fingerprint for key, answer in answers.items()}
         jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
         for shard in shards:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
-            fingerprint = _digest([about, read])
+            fingerprint = digest([of, read])
             if receipt := known.receipt(shard, fingerprint):
                 receipts[shard] = slim(receipt)
                 continue
@@ -294,7 +294,7 @@ class Run:
             jobs.append(
                 Job(
                     name, shard, folder / f"{shard:05d}", fingerprint, task, settings, paths, self.local / ".counters",
-                    len(jobs), asking=self.asking, storing=self.storing, held=held,
+                    len(jobs), asking=self.asking, storing=self.storing, held=held, of=of, read=read,
                 )
             )  # fmt: skip
         known.clean(shards, [job.shard for job in jobs])
@@ -346,13 +346,15 @@ class Run:
         text = string.Template((QUERIES / f"{query or name}.sql").read_text(encoding="utf-8")).substitute(numbers)
         files = {key: value for key, value in tables.items() if isinstance(value, Table)}
         text = re.sub(r"--.*", "", text).strip()
-        about = [text, {key: table.fingerprint for key, table in files.items()}]
+        read = {key: table.fingerprint for key, table in files.items()}
         paths = {key: table.files for key, table in files.items()}
-        return self.once(name, about, lambda aside: self.engine.sql(text, aside, by, **paths))
+        return self.once(name, text, lambda aside: self.engine.sql(text, aside, by, **paths), read)
 
-    def once(self, name: str, about: Any, write: Callable[[Path], None]) -> Answer:
-        """Has `write` fill a folder that it makes, unless what stands there was made of the same: `about` says of what."""
-        fingerprint = _digest(about)
+    def once(self, name: str, about: Any, write: Callable[[Path], None], read: dict[str, str] | None = None) -> Answer:
+        """Has `write` fill a folder that it makes, unless what stands there was made of the same: `about` says of what,
+        `read` of which tables of this run, by their fingerprints."""
+        of, read = digest(about), read or {}
+        fingerprint = digest([of, read])
         begun = name in self._begun
         folder = self._stage_folder(name)
         receipt = read_receipt(folder / "query") if begun or not on_store(folder) else None
@@ -372,7 +374,7 @@ class Run:
         started = time.perf_counter()
         with self.progress.query(name):
             write(aside)
-        receipt = Receipt(name, -1, fingerprint, tables=_written(aside))
+        receipt = Receipt(name, -1, fingerprint, tables=_written(aside), of=of, read=read)
         if on_store(folder):
             at_once(lambda file: upload(aside / file, folder / "answer" / file), receipt.tables)
             shutil.rmtree(aside)
@@ -472,7 +474,8 @@ def _weight(stages: dict[str, Stage], shard: int) -> int:
     return shard_of(stages["warc"].prefixes[shard]).weight
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """24 hexadecimal digits that tell one value from another."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
@@ -480,7 +483,7 @@ def _digest(value: Any) -> str:
 def code_version(module: str) -> str:
     """A hash of the module's source, of all modules of ours that it imports and of the shipped data that these name: the
     version of a stage's code. Settings are hashed by value, so the module that checks them does not count."""
-    return _digest(_sources(module))
+    return digest(_sources(module))
 
 
 def _sources(module: str) -> dict[str, str]:

@@ -136,7 +136,8 @@ class TableWriter:
         self._batches: list[pa.RecordBatch] = []
         self._size = 0  # bytes of the waiting rows, as far as they were told
         self._held = 0  # bytes of the batches
-        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        # With a checksum a page, so that damage is found where it is by whoever asks for it when reading.
+        self._file = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
 
     def write(self, row: dict[str, Any], size: int = 0) -> None:
         """`size`: bytes of the row where it is large, so that few large rows do not wait for many."""

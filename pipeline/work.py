@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import struct
 import time
 import traceback
@@ -21,7 +22,9 @@ from filters.verdict import Verdict
 from pipeline import asking, places
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
+from pipeline.memory import peak
 from pipeline.places import folder_here, kept_at, on_store, place, read_bytes, scratch
+from pipeline.slow import Slowest
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
 
 QUARANTINED = "quarantined"  # what the ledger calls the drop of a document on which a rule failed
@@ -66,6 +69,8 @@ class Job:
     asking: tuple[Any, ...] | None = None  # what `asking.use` takes
     storing: tuple[Any, ...] | None = None  # what `places.use` takes
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables that its receipt tells of
+    of: str = ""  # for the receipt, as `read`
+    read: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -86,6 +91,10 @@ class Receipt:
     trace: list[str] = field(default_factory=list)
     reasons: dict[str, dict[str, int]] = field(default_factory=dict)  # rule → reason → how many, where it has several
     processor: float = 0.0  # seconds, of all threads; the rest was waiting
+    of: str = ""  # digest of the code and the settings: with `read` what the fingerprint is made of
+    read: dict[str, str] = field(default_factory=dict)  # input → the fingerprints of what it was then
+    memory: int = 0  # bytes that the worker has held at most, since it began
+    worker: str = ""  # its host and process
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
@@ -118,6 +127,7 @@ class Work:
         self.reasons: dict[str, Counter[str]] = {}
         self.tables: dict[str, TableWriter] = {}
         self.notes: dict[str, Any] = {}
+        self.slowest = Slowest()
         self._job, self._stack = job, stack
         self._counted = time.monotonic()
         self._counters = os.open(job.counters, os.O_WRONLY | os.O_CREAT)
@@ -140,10 +150,12 @@ class Work:
             self.drop(document, "document", WORKER_DIED, Verdict(False, how, "a worker that lives"))
             return False
         self._at_hand(number + 1)
+        self.slowest.begin(document.url)
         return True
 
     def end(self) -> None:
         """The document at hand is done."""
+        self.slowest.end()
         self._at_hand(0)
 
     def _at_hand(self, number: int) -> None:
@@ -275,7 +287,8 @@ def perform(job: Job) -> None:
         StorageFull: nothing can be written any more, which is no fault of this shard.
     """
     started, worked = time.perf_counter(), time.process_time()
-    receipt = Receipt(job.stage, job.shard, job.fingerprint)
+    receipt = Receipt(job.stage, job.shard, job.fingerprint, of=job.of, read=job.read)
+    receipt.worker = f"{socket.gethostname()} {os.getpid()}"
     if job.storing:
         places.use(*job.storing)
     if on_store(job.prefix):
@@ -296,6 +309,7 @@ def perform(job: Job) -> None:
             tables = {name: _closed(table) for name, table in work.tables.items()}
         receipt.tables = tables
         receipt.rows_in, receipt.rows_out, receipt.notes = work.rows_in, work.rows_out, work.notes
+        receipt.notes |= work.slowest.notes()
         receipt.drops = {level: dict(sorted(rules.items())) for level, rules in sorted(work.drops.items())}
         receipt.reasons = {rule: dict(sorted(found.items())) for rule, found in sorted(work.reasons.items())}
         receipt.bytes = sum(table["bytes"] for table in receipt.tables.values())
@@ -306,6 +320,7 @@ def perform(job: Job) -> None:
         receipt.trace = traceback.format_exc().splitlines()[-20:]
     receipt.seconds = round(time.perf_counter() - started, 3)
     receipt.processor = round(time.process_time() - worked, 3)
+    receipt.memory = peak()
     write_receipt(job.prefix, receipt)
 
 

@@ -114,7 +114,7 @@ from pipeline.engine import LocalEngine
 from pipeline.run import QUERIES
 from pipeline.storage import TableWriter
 from pipeline.work import Job, key64, perform, read_receipt
-from tests.memory import peak
+from pipeline.memory import peak
 
 folder = Path(sys.argv[1])
 before = peak()

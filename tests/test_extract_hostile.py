@@ -27,9 +27,9 @@ from pipeline.html import extract as extraction
 from pipeline.html.bounds import MAX_ATTRIBUTES, bounded
 from pipeline.html.decode import CODECS, decode
 from pipeline.html.extract import MAX_NODES, METHODS, extract
+from pipeline.memory import peak
 from pipeline.report import as_json, funnel
 from tests.crawls import page, prose, write_warc
-from tests.memory import peak
 
 URL = "https://example.org/a/page.html"
 MINUTES = 8

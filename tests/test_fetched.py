@@ -379,7 +379,7 @@ import json, sys, tempfile
 from pathlib import Path
 from pipeline.config import Asking
 from pipeline.asker import Wanted, fetch
-from tests.memory import peak
+from pipeline.memory import peak
 port, count = map(int, sys.argv[1:])
 wanted = (Wanted(number, f"http://h{number % 5000}.example/{number}.jpg", ["mirror"]) for number in range(count))
 asking = Asking(sources=["mirror"], mirror={"address": f"http://127.0.0.1:{port}/{{url}}"}, in_flight=256)

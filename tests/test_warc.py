@@ -576,7 +576,7 @@ def test_no_mutated_header_or_chunked_body_crashes_hangs_or_fills_the_memory(tmp
     script = (
         "import gzip, random, sys, time\n"
         "from pipeline import payload, warc\n"
-        "from tests.memory import peak\n"
+        "from pipeline.memory import peak\n"
         "from tests.test_warc import CHUNKED, mutated, record\n"
         "noise = random.Random(3)\n"
         "one = record(CHUNKED, [('Transfer-Encoding', 'chunked'), ('Content-Type', 'text/html')])\n"
