@@ -34,7 +34,7 @@ class Found:
     files: int = 0
     rows: int = 0
     bytes: int = 0
-    images: int = 0
+    images: int = 0  # whose bytes were there to decode
     schemas: dict[str, str] = field(default_factory=dict)  # table → a digest of its columns and their types
 
     def add(self, other: "Found") -> None:
@@ -131,7 +131,8 @@ def _nodes(batch: pa.RecordBatch, table: str) -> Iterator[tuple[int, str]]:
 
 def _published(batch: pa.RecordBatch, form: str, images: "Images", found: Found) -> Iterator[tuple[int, str]]:
     for number, row in enumerate(batch.to_pylist()):
-        found.images += sum(image is not None for image in row["images"] or ())
+        if form == "images":
+            found.images += sum(image is not None for image in row["images"] or ())
         for problem in _row(row, form, images):
             yield number, problem
 

@@ -246,6 +246,8 @@ class Run:
 
     def earlier_verdicts(self, name: str, columns: Table) -> Table:
         """All that a query has said about the shards of earlier runs; `columns` is a table of its columns."""
+        if not self.earlier:
+            return columns
         stages = [(shard, run / "stages" / name) for shard, runs in judges(self.earlier).items() for run in runs]
         files = sorted(
             str(stage / "answer" / file) for shard, stage in stages for file in answered(stage).get(shard, ())

@@ -11,22 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from pipeline.chain import EXPORT, Chain, Known, check_receipt
 from pipeline.engine import prepare_worker
 from pipeline.errors import UserError
 from pipeline.export import SPLITS, SUMS, file_name
 from pipeline.readback import FORMS, Found, check_table
-from pipeline.run import digest, read_run
+from pipeline.run import read_run
 from pipeline.work import Receipt, read_receipt
 
 if TYPE_CHECKING:
     from pipeline.config import Images
 
-    Known = np.ndarray[Any, np.dtype[np.uint64]]
-
-EXPORT = "export"  # the stage whose tables are the corpus
-_FINGERPRINT = re.compile(r"[0-9a-f]{24}")
 _PUBLISHED = re.compile(r"([a-z]+)-(\d{5})-of-(\d{5})\.parquet")
 
 
@@ -95,7 +90,7 @@ def _verify_run(
     for stage in stages:
         if not (folder / "stages" / stage).is_dir():
             tell(f"stages/{stage}: is missing; run.json names it")
-    chain = _Chain(bool(about.get("input", {}).get("against")))
+    chain = Chain(bool(about.get("input", {}).get("against")))
     first = range(*about.get("shards", (0, 0)))
     corpus: dict[int, Receipt] = {}
     for stage in stages:
@@ -123,40 +118,6 @@ def _verify_run(
             if columns != expected:
                 tell(f"{piece.name}.{table}.parquet: its columns are not those of {name}.{table}.parquet")
         verified.found.add(Found(files=found.files, rows=found.rows, bytes=found.bytes, images=found.images))
-
-
-class _Chain:
-    """The fingerprints that stand in a folder, eight bytes each: of receipts, and of tables of stages with all their
-    shards."""
-
-    def __init__(self, open: bool) -> None:
-        """`open`: what is read may stand elsewhere, too: in the runs that this one was made against."""
-        self._open = open
-        self._known: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
-        self._stage: list[tuple[int, str]] = []
-        self._tables: dict[str, dict[int, str]] = {}
-
-    def add(self, receipt: Receipt) -> None:
-        if receipt.error:
-            return
-        self._stage.append((receipt.shard, receipt.fingerprint))
-        for name, table in receipt.tables.items() if receipt.shard >= 0 else ():
-            self._tables.setdefault(name, {})[receipt.shard] = digest(table)
-
-    def close(self) -> None:
-        """The stage is whole."""
-        found = [fingerprint for _, fingerprint in self._stage] + [digest(sorted(self._stage))]
-        for contents in self._tables.values():  # `Stage.by_content`
-            found.append(digest(sorted((shard, contents.get(shard, digest(None))) for shard, _ in self._stage)))
-        self._known.append(np.array([_short(mark) for mark in found if _FINGERPRINT.fullmatch(mark)], np.uint64))
-        self._stage, self._tables = [], {}
-
-    def known(self) -> "Known | None":
-        return None if self._open else np.unique(np.concatenate(self._known or [np.zeros(0, np.uint64)]))
-
-
-def _short(fingerprint: str) -> int:
-    return int(fingerprint[:16], 16)
 
 
 def _pieces(folder: Path, stages: Iterable[str]) -> Iterator[Piece]:
@@ -256,21 +217,21 @@ def _verify_corpus(
 class _Here:
     """What the tasks of this process need beside their piece."""
 
-    known: "Known | None" = None
+    known: Known | None = None
     images: "Images | None" = None
 
 
-def _begin(known: "Known | None", images: "Images") -> None:
+def _begin(known: Known | None, images: "Images") -> None:
     _Here.known, _Here.images = known, images
 
 
-def _begin_worker(known: "Known | None", images: "Images") -> None:
+def _begin_worker(known: Known | None, images: "Images") -> None:
     prepare_worker()
     _begin(known, images)
 
 
 def _each(
-    pieces: Iterable[Piece], workers: int, known: "Known | None", images: "Images"
+    pieces: Iterable[Piece], workers: int, known: Known | None, images: "Images"
 ) -> Iterator[tuple[Piece, Found]]:
     """What was found of each piece, in their order, a few of them under way. One that ends its process twice is told of."""
     waiting = iter(pieces)
@@ -323,7 +284,7 @@ def check(piece: Piece) -> Found:
         if (piece.folder / f"{piece.name}.json").exists():
             return Found([f"{piece.name}.json: is no whole receipt"])
         return Found([f"{file}: no receipt tells of it" for file in piece.files])
-    found = Found([f"{piece.name}.json: {problem}" for problem in _check_receipt(receipt, stage, shard)])
+    found = Found([f"{piece.name}.json: {problem}" for problem in check_receipt(receipt, stage, shard, _Here.known)])
     places = {table: f"{piece.name}.{table}.parquet" for table in receipt.tables}
     if shard == "query":
         places = {table: f"stages/{stage}/answer/{table}" for table in receipt.tables}
@@ -334,41 +295,6 @@ def check(piece: Piece) -> Found:
         one.problems = [f"{file}: {problem}" for problem in one.problems]
         found.add(one)
     return found
-
-
-def _check_receipt(receipt: Receipt, stage: str, shard: str) -> Iterator[str]:
-    """Whether a receipt agrees with itself, with its place and with what else stands in the folder."""
-    name = "query" if receipt.shard < 0 else f"{receipt.shard:05d}"
-    if (receipt.stage, name) != (stage, shard):
-        yield f"is the receipt of {receipt.stage}, {name}"
-    if receipt.error:
-        yield f"the shard failed: {receipt.error}"
-        return
-    if receipt.fingerprint != digest([receipt.of, receipt.read]):
-        yield "its fingerprint is not that of what it was made of"
-    for read, value in receipt.read.items() if _Here.known is not None else ():
-        marks = np.array([_short(mark) for mark in value.split() if _FINGERPRINT.fullmatch(mark)], np.uint64)
-        if not np.isin(marks, _Here.known).all():
-            yield f"what it read as {read} stands nowhere in this folder: it is missing, or was made anew since"
-    if receipt.bytes != (size := sum(table["bytes"] for table in receipt.tables.values())):
-        yield f"says {receipt.bytes:,} bytes, and {size:,} of its tables"
-    if receipt.shard < 0:
-        return
-    rows = {table: about["rows"] for table, about in receipt.tables.items()}
-    dropped = {level: sum(rules.values()) for level, rules in receipt.drops.items()}
-    if rows.get("ledger", 0) != sum(dropped.values()):
-        yield f"counts {sum(dropped.values()):,} drops, its ledger has {rows.get('ledger', 0):,} rows"
-    if "documents" in rows and rows["documents"] != receipt.rows_out:
-        yield f"counts {receipt.rows_out:,} documents that were kept, its table has {rows['documents']:,} rows"
-    if ("documents" in rows or dropped.get("document")) and receipt.rows_in != receipt.rows_out + dropped.get(
-        "document", 0
-    ):
-        yield f"counts {receipt.rows_in:,} documents in, {receipt.rows_out:,} out, {dropped.get('document', 0):,} dropped"
-    if stage == EXPORT:
-        for form in FORMS:
-            counts = {table: count for table, count in rows.items() if table.startswith(form)}
-            if counts and sum(counts.values()) != receipt.rows_out:
-                yield f"counts {receipt.rows_out:,} documents, its tables of {form} have {sum(counts.values()):,} rows"
 
 
 def as_line(verified: Verified) -> str:
