@@ -176,7 +176,9 @@ def _decisions(config: "Config") -> dict[str, Any]:
     """The configuration without what says only where and how the run was made; of a file, such as a list of refusals or
     a model, its name alone."""
     decisions: dict[str, Any] = _named(
-        config.model_dump(mode="json", exclude={"engine", "output", "input", "plan"}, exclude_defaults=True)
+        config.model_dump(
+            mode="json", exclude={"engine", "output", "input", "plan", "metrics", "logs"}, exclude_defaults=True
+        )
     )
     return decisions
 

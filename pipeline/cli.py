@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="the funnel: rows in, rows out, drops by reason, seconds, size")
     status.add_argument("config", metavar="CONFIG")
     status.add_argument("--json", action="store_true")
+    status.add_argument(
+        "--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help="redrawn while a run goes on (every 2 s)"
+    )
+    status.add_argument("--slow", action="store_true", help="instead: the pages and hosts that took longest")
     status.set_defaults(command=_status)
 
     verify = commands.add_parser(
@@ -170,14 +174,30 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from pipeline.report import as_json, funnel, losses, print_funnel
+    from pipeline.report import as_json, funnel, losses, print_funnel, receipts
+    from pipeline.slow import slow_lines
 
     settings = config.load(arguments.config, arguments.set)
-    summaries = funnel(place(settings.output))
+    folder = place(settings.output)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if arguments.slow:
+        for line in slow_lines(receipts(folder)):
+            print(line)
+        return 0
+    if arguments.watch is not None:
+        from pipeline.lease import WHOLE
+        from pipeline.run import local_of
+        from pipeline.watch import watch
+
+        if arguments.json or not arguments.watch > 0:
+            raise UserError("status --watch: takes seconds, more than none, and goes without --json")
+        if not watch(folder, local_of(settings, WHOLE), arguments.watch, console):
+            return 0
+    summaries = funnel(folder)
     if arguments.json:
         print(json.dumps(as_json(summaries), indent=1))
     else:
-        print_funnel(summaries, Console(width=None if sys.stdout.isatty() else 120))
+        print_funnel(summaries, console)
         for line in losses(summaries):
             print(line, file=sys.stderr)
         for summary in summaries:
@@ -190,8 +210,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     from pipeline.progress import Progress
     from pipeline.verify import as_line, verify
 
-    settings = None if Path(arguments.place).is_dir() else config.load(arguments.place, arguments.set)
-    folder = Path(arguments.place if settings is None else settings.output)
+    there = "://" in arguments.place or Path(arguments.place).is_dir()
+    settings = None if there else config.load(arguments.place, arguments.set)
+    folder = place(arguments.place if settings is None else settings.output)
     workers = arguments.workers or (settings and settings.engine.workers) or os.cpu_count() or 1
     with Progress().counted("verify", "shards and files") as shown:
         verified = verify(folder, settings.images if settings else config.Images(), workers, print, shown)

@@ -155,6 +155,19 @@ class EngineSettings(Section):
     store: Store = Store()
 
 
+class Metrics(Section):
+    """Where the process that drives a run answers Prometheus."""
+
+    port: int = Field(default=9100, ge=1, le=65535)
+    address: str = Field(default="127.0.0.1", min_length=1)  # 0.0.0.0: whoever reaches this machine
+
+
+class LogFolder(Section):
+    """A line of JSON a finished task in `folder`/tasks.jsonl, beside the plain lines."""
+
+    folder: str = Field(min_length=1)
+
+
 class Extract(Section):
     method: Literal["main", "obelics", "trafilatura"] = "main"
     max_page: Bytes = 5 * 10**6  # bytes of a page's body; what lies beyond is not read
@@ -679,6 +692,8 @@ class Config(Section):
     final: RuleSet = RuleSet()
     export: Export = Export()
     plan: Plan = Plan()
+    metrics: Metrics | None = None
+    logs: Literal["plain", "json"] | LogFolder = "plain"  # json: instead of the plain lines
 
     @model_validator(mode="after")
     def _within_one_run(self) -> Self:

@@ -46,6 +46,7 @@ class LocalEngine:
         self.memory = settings.memory
         self.max_spill = settings.max_spill
         self.spill = Path(settings.spill) if settings.spill else spill
+        self.deaths = self.retries = 0  # of workers, and shards that were tried again for it
         self._pool: ProcessPoolExecutor | None = None
         # Workers share the cores among themselves already; numpy's own threads would only get into their way.
         for library in ("OMP", "OPENBLAS", "MKL"):
@@ -85,13 +86,17 @@ class LocalEngine:
                     future.result()
                     yield running.pop(future), None
             except BrokenProcessPool:
+                self.deaths += 1
                 suspects = list(running.values())
                 running.clear()
                 assert self._pool is not None
                 self._pool.shutdown()
                 self._pool = None
             for shard in suspects:
-                yield shard, _alone(task, shard)
+                self.retries += 1
+                died = _alone(task, shard)
+                self.deaths += died is not None
+                yield shard, died
 
     def _submit(self, task: Callable[[Shard], None], shard: Shard) -> "Future[None]":
         if self._pool is None:

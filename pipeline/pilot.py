@@ -188,6 +188,8 @@ def _asking_nobody(config: Config, scratch: str) -> tuple[Config, list[str]]:
     nobody = consent.model_copy(update=said | dict.fromkeys(("tdmrep", "ai_txt", "rsl"), Live()))
     changed = {
         "output": scratch + "/run",
+        "metrics": None,
+        "logs": "plain",
         "input": config.input.model_copy(update={"against": []}),
         "consent": nobody,
         "images": images.model_copy(update={"sources": [name for name in images.sources if name == "crawl"]}),

@@ -109,7 +109,8 @@ def _rows(folder: Path, stage: str, table: str) -> float:
 
 def _mark(config: Config) -> str:
     """Of all that decides what a forecast says."""
-    said = config.model_dump(mode="json", exclude={"output": True, "engine": True, "plan": {"seconds"}})
+    aside = dict.fromkeys(("output", "engine", "metrics", "logs"), True)
+    said = config.model_dump(mode="json", exclude=aside | {"plan": {"seconds"}})
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -14,8 +14,9 @@ PLAIN_EVERY = 30.0  # seconds between lines of a stage in a log
 class Progress:
     """Documents a second, time left and failures of the stage at hand; read from the counters that workers write."""
 
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
+    def __init__(self, quiet: bool = False) -> None:
+        self.terminal = sys.stderr.isatty() and not quiet
+        self.quiet = quiet
 
     @contextmanager
     def stage(self, name: str, jobs: Sequence[Job], weights: dict[int, int]) -> Iterator[Callable[[Receipt], None]]:
@@ -54,7 +55,7 @@ class Progress:
             if now - shown < (0.25 if self.terminal else PLAIN_EVERY):
                 return
             shown = now
-            left = _duration((now - started) * max(0, all - done) / done)
+            left = duration((now - started) * max(0, all - done) / done)
             line = f"{name}: {done:,} of {all:,} {what}, {left} left"
             if self.terminal:
                 self._draw(line)
@@ -82,7 +83,8 @@ class Progress:
             print("\r\033[2K", end="", file=sys.stderr, flush=True)
 
     def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
 
 
 class _State:
@@ -108,7 +110,7 @@ class _State:
         documents = self.documents + sum(seen for _, seen, _ in under_way)
         share = min(1.0, done / sum(self.weight.values()))
         seconds = time.monotonic() - self.started
-        left = _duration(seconds * (1 - share) / share) if share > 0.01 else "?"
+        left = duration(seconds * (1 - share) / share) if share > 0.01 else "?"
         failures = f", {self.failed} failed" if self.failed else ""
         head = f"{self.name:<16} {'━' * round(24 * share):<24} " if bar else f"{self.name}: "
         shards = f"{self.shards - len(self.running)}/{self.shards} shards"
@@ -124,7 +126,8 @@ class _State:
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """3725 → 1:02:05"""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

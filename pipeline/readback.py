@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.document import SCHEMA
 from pipeline.export import SPLITS, schema
 from pipeline.pixels import Broken, look
+from pipeline.places import here, size_of
 from pipeline.storage import sha256_of
 from pipeline.work import LEDGER
 
@@ -53,22 +54,23 @@ def check_table(path: Path, table: str, said: dict[str, Any], images: "Images") 
     ledgers and published shards is held against each row. `images`: the bounds in which images are decoded.
     """
     found = Found(files=1)
-    try:
-        found.bytes = path.stat().st_size
-    except OSError:
+    size = size_of(path)
+    if size is None:
         found.problems.append("is missing")
         return found
+    found.bytes = size
     if found.bytes != said.get("bytes", found.bytes):
         found.problems.append(f"has {found.bytes:,} bytes; it was written with {said['bytes']:,}")
         return found  # nothing that is cut can be read
-    if "sha256" in said and (digest := sha256_of(path)) != said["sha256"]:
-        found.problems.append(f"its SHA-256 is {digest[:16]}…; it was written with {said['sha256'][:16]}…")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_groups(file, table, images, found)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        found.problems.append(f"cannot be read: {_line(error)}")
-        return found
+    with here(path) as near:
+        if "sha256" in said and (digest := sha256_of(near)) != said["sha256"]:
+            found.problems.append(f"its SHA-256 is {digest[:16]}…; it was written with {said['sha256'][:16]}…")
+        try:
+            with pq.ParquetFile(near, page_checksum_verification=True) as file:
+                _check_groups(file, table, images, found)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            found.problems.append(f"cannot be read: {_line(error)}")
+            return found
     if found.rows != said.get("rows", found.rows):
         found.problems.append(f"holds {found.rows:,} rows; it was written with {said['rows']:,}")
     return found

@@ -65,6 +65,8 @@ def slim(receipt: Receipt) -> Receipt:
         tables=tables,
         notes={"splits": receipt.notes["splits"]} if "splits" in receipt.notes else _NOTHING,
         reasons=_NOTHING,
+        read=_NOTHING,
+        slow=_NOTHING,
         trace=_NO_TRACE,
     )
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.database import connect, read_parquet
 from pipeline.errors import UserError
 from pipeline.minhash import similarity
-from pipeline.places import place
+from pipeline.places import on_store, place
 from pipeline.receipts import stage_receipts, tables_of
 from pipeline.run import read_run
 from pipeline.storage import read_rows
@@ -83,16 +83,58 @@ def _stages(folder: Path) -> list[str]:
 
 def funnel(folder: Path) -> list[Summary]:
     """The stages of a run in their order. Raises UserError where there is no run."""
-    summaries = []
+    return Funnel(folder).read()
+
+
+class Funnel:
+    """The funnel of a run that may be under way: what has not changed since the last look is not read again, but for stores,
+    which do not tell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._seen: dict[str, dict[str, int]] = {}  # stage → receipt → when it was written
+        self._summaries: dict[str, Summary] = {}
+
+    def read(self) -> list[Summary]:
+        return [self._stage(name) for name in _stages(self.folder)]
+
+    def _stage(self, name: str) -> Summary:
+        folder = self.folder / "stages" / name
+        if on_store(folder):
+            summary = Summary(name)
+            for receipt in stage_receipts(folder):
+                self._add(summary, receipt)
+            return summary
+        there = {path.name: when for path in sorted(folder.glob("*.json")) if (when := written(path)) is not None}
+        seen, known = self._seen.get(name, {}), self._summaries.get(name)
+        if known is None or any(there.get(file) != when for file, when in seen.items()):
+            seen, known = {}, Summary(name)
+        for file, when in there.items():
+            if file not in seen and (found := read_receipt((folder / file).with_suffix(""))):
+                self._add(known, found)
+                seen[file] = when
+        self._seen[name], self._summaries[name] = seen, known
+        return known
+
+    def _add(self, summary: Summary, receipt: Receipt) -> None:
+        summary.add(receipt)
+        for file in receipt.tables if summary.stage == "saving" else ():
+            row = next(read_rows(self.folder / "stages" / summary.stage / "answer" / file))
+            summary.named, summary.wanted = (int(value) for value in row.values())
+
+
+def written(path: Path) -> int | None:
+    """Nanoseconds since the epoch; none where there is no such file (any more)."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def receipts(folder: Path) -> Iterator[Receipt]:
+    """All receipts of a run, stage by stage."""
     for name in _stages(folder):
-        summary = Summary(name)
-        for receipt in stage_receipts(folder / "stages" / name):
-            summary.add(receipt)
-            for file in receipt.tables if name == "saving" else ():
-                row = next(read_rows(folder / "stages" / name / "answer" / file))
-                summary.named, summary.wanted = (int(value) for value in row.values())
-        summaries.append(summary)
-    return summaries
+        yield from stage_receipts(folder / "stages" / name)
 
 
 def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
@@ -106,6 +148,17 @@ def as_json(summaries: list[Summary]) -> list[dict[str, Any]]:
 
 
 def print_funnel(summaries: list[Summary], console: Console) -> None:
+    console.print(funnel_table(summaries))
+    for summary in summaries:
+        if summary.named and summary.wanted is not None:
+            fewer = f", {summary.named / summary.wanted:.1f} times fewer" if summary.wanted else ""
+            console.print(
+                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name{fewer} than if all were "
+                "fetched before pages are judged."
+            )
+
+
+def funnel_table(summaries: list[Summary]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage")
     for name in ("in", "out"):
@@ -134,14 +187,7 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
         f"{sum(q.seconds for q in queries):.1f}",
         size(sum(q.bytes for q in queries)),
     )
-    console.print(table)
-    for summary in summaries:
-        if summary.named and summary.wanted is not None:
-            fewer = f", {summary.named / summary.wanted:.1f} times fewer" if summary.wanted else ""
-            console.print(
-                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name{fewer} than if all were "
-                "fetched before pages are judged."
-            )
+    return table
 
 
 def losses(summaries: list[Summary]) -> Iterator[str]:

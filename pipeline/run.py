@@ -34,8 +34,9 @@ from pipeline.progress import Progress
 from pipeline.receipts import Known, answered, finished, partitions, slim, stage_receipts
 from pipeline.remote import about
 from pipeline.shards import shard_of
+from pipeline.sight import Sight
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
-from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
+from pipeline.work import COUNTERS, QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
 
 MAX_DEADLY = 20  # documents of a shard that may kill their worker before it is the shard that is taken to fail
 QUERIES = Path(__file__).parent / "queries"
@@ -133,17 +134,20 @@ class Run:
         self.earlier = read_earlier(config.input.against, self.keys, path)
         self.shards = range(max((run.shards.stop for run in self.earlier), default=0), 0)
         self.done = 0  # shards and queries done now, not found done
-        self.progress = Progress()
+        self.progress = Progress(quiet=config.logs == "json")
+        self.sight = Sight(config, path)
         self.asking = (config.input.fetch, config.input.cache, self.local / ".hosts")
         self.storing = (config.engine.store, self.local)
         self.lease = Lease(self.folder, lease, config.engine.store.beat)
         self._begun: set[str] = set()  # stages that were ever worked at in this folder
 
     def __enter__(self) -> Self:
-        places.use(*self.storing)
+        self.sight.open()
         try:
+            places.use(*self.storing)
             self._claim()
         except UserError:
+            self.sight.close()
             with suppress(OSError):  # another run of this machine may be using it
                 self.local.rmdir()
             raise
@@ -155,6 +159,7 @@ class Run:
         remove_leftovers(self.local)
         engine = LocalEngine if self.config.engine.workers != 0 else InProcess
         self.engine: Engine = engine(self.config.engine, self.local / "spill").__enter__()
+        self.sight.engine = self.engine
         return self
 
     def __exit__(
@@ -168,6 +173,7 @@ class Run:
             shutil.rmtree(self.local, ignore_errors=True)
         places.leave()
         self.lease.__exit__(kind, error, trace)
+        self.sight.close()
 
     def _claim(self) -> None:
         mine = self._identity()
@@ -288,6 +294,7 @@ class Run:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
             fingerprint = digest([of, read])
             if receipt := known.receipt(shard, fingerprint):
+                self.sight.found(receipt)
                 receipts[shard] = slim(receipt)
                 continue
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
@@ -300,6 +307,7 @@ class Run:
                 )
             )  # fmt: skip
         known.clean(shards, [job.shard for job in jobs])
+        self.sight.begin(name, len(jobs))
         for receipt in self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards}):
             receipts[receipt.shard] = slim(receipt)
             known.done(receipt)
@@ -322,7 +330,9 @@ class Run:
 
     def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> Iterator[Receipt]:
         if jobs:
-            jobs[0].counters.unlink(missing_ok=True)
+            # Its size says to others how many there are.
+            jobs[0].counters.write_bytes(b"")
+            os.truncate(jobs[0].counters, COUNTERS.size * len(jobs))
         with self.progress.stage(name, jobs, weights) as shown:
             while jobs:
                 again: list[Job] = []
@@ -338,6 +348,7 @@ class Run:
                     self.lease.check()
                     if receipt.error:
                         self.failures.append(receipt)
+                    self.sight.end(receipt)
                     shown(receipt)
                     yield receipt
                 jobs = again
@@ -385,6 +396,7 @@ class Run:
         receipt.bytes = sum(table["bytes"] for table in receipt.tables.values())
         receipt.seconds = round(time.perf_counter() - started, 3)
         write_receipt(folder / "query", receipt)
+        self.sight.end(receipt)
         self.done += 1
         return Answer(folder / "answer", fingerprint, partitions(receipt))
 

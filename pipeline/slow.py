@@ -2,9 +2,9 @@
 
 import heapq
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from pipeline.work import Receipt
@@ -15,9 +15,13 @@ ADDRESS = 1_000  # characters of an address that are kept
 
 
 class Slowest:
-    """Of one shard. A document is begun and ended; what it took is its own and that of no other, in all threads."""
+    """Of one shard. A document is begun and ended; what it took is its own and that of no other, in all threads. The first
+    that a process meets in a stage is not told of: models and word lists are loaded on it."""
 
-    def __init__(self) -> None:
+    _warm: ClassVar[set[str]] = set()  # stages of which this process has met a document
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
         self._pages: list[tuple[float, str]] = []  # a heap, the fastest first
         self._hosts: dict[str, tuple[float, int]] = {}
         self._url = ""
@@ -28,6 +32,9 @@ class Slowest:
 
     def end(self) -> None:
         spent = time.process_time() - self._began
+        if self._stage not in self._warm:
+            self._warm.add(self._stage)
+            return
         host = host_of(self._url)
         seconds, pages = self._hosts.get(host, (0.0, 0))
         self._hosts[host] = seconds + spent, pages + 1
@@ -36,13 +43,13 @@ class Slowest:
         elif spent > self._pages[0][0]:
             heapq.heapreplace(self._pages, (spent, self._url))
 
-    def notes(self) -> dict[str, list[list[str | float]]]:
+    def told(self) -> dict[str, list[list[str | float]]]:
         """For a receipt, the slowest first: of pages seconds and address, of hosts seconds, pages and name."""
         if not self._pages:
             return {}
         pages = [[round(seconds, 6), url[:ADDRESS]] for seconds, url in sorted(self._pages, reverse=True)]
         slowest = heapq.nlargest(KEPT, ((seconds, pages, host) for host, (seconds, pages) in self._hosts.items()))
-        return {"slow_pages": pages, "slow_hosts": [[round(s, 6), count, host] for s, count, host in slowest]}
+        return {"pages": pages, "hosts": [[round(s, 6), count, host] for s, count, host in slowest]}
 
 
 def host_of(url: str) -> str:
@@ -73,12 +80,26 @@ def slowest(receipts: "Iterable[Receipt]", count: int) -> tuple[list[SlowPage], 
     pages: list[tuple[float, str, str]] = []
     hosts: dict[str, tuple[float, int]] = {}
     for receipt in receipts:
-        named = [(seconds, receipt.stage, url) for seconds, url in receipt.notes.get("slow_pages", [])]
+        named = [(seconds, receipt.stage, url) for seconds, url in receipt.slow.get("pages", [])]
         pages = heapq.nlargest(count, [*pages, *named])
-        for seconds, seen, host in receipt.notes.get("slow_hosts", []):
+        for seconds, seen, host in receipt.slow.get("hosts", []):
             before = hosts.get(host, (0.0, 0))
             hosts[host] = before[0] + seconds, before[1] + seen
         if len(hosts) > HOSTS:
             hosts = dict(heapq.nlargest(HOSTS // 2, hosts.items(), key=lambda item: item[1]))
     largest = heapq.nlargest(count, ((seconds, seen, host) for host, (seconds, seen) in hosts.items()))
     return [SlowPage(*page) for page in pages], [SlowHost(*host) for host in largest]
+
+
+def slow_lines(receipts: "Iterable[Receipt]", count: int = 20) -> Iterator[str]:
+    """The same for reading."""
+    pages, hosts = slowest(receipts, count)
+    if not pages:
+        yield "No page is named: a run names those that it works on, and what is done already it does not do again."
+        return
+    width = max(len("stage"), *(len(page.stage) for page in pages))
+    yield f"{'seconds':>9}  {'stage':<{width}}  slowest pages, in seconds of a processor"
+    yield from (f"{page.seconds:9.3f}  {page.stage:<{width}}  {page.url}" for page in pages)
+    yield ""
+    yield f"{'seconds':>9}  {'pages':>7}  slowest hosts, over all stages; at least"
+    yield from (f"{host.seconds:9.3f}  {host.pages:7,}  {host.host}" for host in hosts)

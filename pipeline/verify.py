@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.chain import EXPORT, Chain, Known, check_receipt
 from pipeline.engine import prepare_worker
 from pipeline.errors import UserError
-from pipeline.export import SPLITS, SUMS, file_name
+from pipeline.export import SPLITS, SUMS, checksums, file_name
+from pipeline.places import on_store, size_of, sizes
 from pipeline.readback import FORMS, Found, check_table
+from pipeline.receipts import stage_receipts
 from pipeline.run import read_run
 from pipeline.work import Receipt, read_receipt
 
@@ -65,7 +67,7 @@ def verify(
 
     if read_run(folder) is not None:
         _verify_run(folder, images, workers, verified, told, shown)
-    elif any(folder.glob("*/*.parquet")) or (folder / SUMS).exists():
+    elif _published_there(folder) or size_of(folder / SUMS) is not None:
         _verify_corpus(folder, images, workers, verified, told, shown)
     else:
         raise UserError(f"{folder}: holds neither a run nor a corpus: no run.json, no folder of Parquet files")
@@ -82,26 +84,24 @@ def _verify_run(
 ) -> None:
     about = read_run(folder)
     assert about is not None
-    for path in sorted(folder.rglob(".*.tmp")):
-        tell(f"{path.relative_to(folder)}: was left by a process that ended while it wrote")
+    _tell_leftovers(folder, tell)
     stages = about.get("stages", [])
     if EXPORT not in stages:
         tell("run.json: the run has not come to its end: no stage export; run it again")
     for stage in stages:
-        if not (folder / "stages" / stage).is_dir():
+        if not on_store(folder) and not (folder / "stages" / stage).is_dir():
             tell(f"stages/{stage}: is missing; run.json names it")
     chain = Chain(bool(about.get("input", {}).get("against")))
     first = range(*about.get("shards", (0, 0)))
     corpus: dict[int, Receipt] = {}
     for stage in stages:
         numbers = set()
-        for path in sorted((folder / "stages" / stage).glob("*.json")):
+        for receipt in stage_receipts(folder / "stages" / stage):
             verified.receipts += 1
-            if receipt := read_receipt(path.with_suffix("")):
-                chain.add(receipt)
-                numbers.add(receipt.shard)
-                if stage == EXPORT and not receipt.error:
-                    corpus[receipt.shard] = receipt
+            chain.add(receipt)
+            numbers.add(receipt.shard)
+            if stage == EXPORT and not receipt.error:
+                corpus[receipt.shard] = receipt
         chain.close()
         if stage == "documents":
             for shard in sorted(set(first) - numbers):
@@ -124,14 +124,13 @@ def _pieces(folder: Path, stages: Iterable[str]) -> Iterator[Piece]:
     """Every receipt with the tables beside it; tables without a receipt by the name that it would have."""
     for stage in stages:
         place = folder / "stages" / stage
-        files = sorted(path.name for path in place.iterdir() if path.is_file()) if place.is_dir() else []
+        files = sorted(_names(place))
         for name, group in itertools.groupby(
             (file for file in files if file.endswith((".json", ".parquet"))), lambda file: file.partition(".")[0]
         ):
             tables = [f"stages/{stage}/{file}" for file in group if file.endswith(".parquet")]
             if name == "query":
-                answers = sorted(path for path in (place / "answer").rglob("*") if path.is_file())
-                tables += [path.relative_to(folder).as_posix() for path in answers]
+                tables += [f"stages/{stage}/answer/{file}" for file in sorted(_names(place / "answer", below=True))]
             yield Piece(folder, f"stages/{stage}/{name}", tuple(tables))
 
 
@@ -144,26 +143,46 @@ def _published(folder: Path, corpus: dict[int, Receipt], tell: Callable[[str], N
             name = f"corpus/{file_name(table, number, len(shards))}"
             wanted[name] = corpus[shard].tables[table]
             source, target = folder / "stages" / EXPORT / f"{shard:05d}.{table}.parquet", folder / name
-            if not (target.exists() and source.exists() and target.samefile(source)):
+            if on_store(folder) or not (target.exists() and source.exists() and target.samefile(source)):
                 yield Piece(folder, name, said=wanted[name])
-    for path in sorted((folder / "corpus").glob("*/*.parquet")):
-        if (name := path.relative_to(folder).as_posix()) not in wanted:
+    for file in _published_there(folder / "corpus"):
+        if (name := f"corpus/{file}") not in wanted:
             tell(f"{name}: no receipt tells of it")
     if not wanted:
         return
-    if not (folder / "corpus" / "README.md").exists():
+    if size_of(folder / "corpus" / "README.md") is None:
         tell("corpus/README.md: is missing")
     said = {name.removeprefix("corpus/"): table["sha256"] for name, table in wanted.items()}
     if _sums(folder / "corpus", lambda line: tell(f"corpus/{line}")) != said:
         tell(f"corpus/{SUMS}: does not say what the receipts say")
 
 
+def _names(folder: Path, below: bool = False) -> list[str]:
+    """The files in a folder, or those `below` it, too, by name in it."""
+    if on_store(folder):
+        return [name for name in sizes(folder) if below or "/" not in name]
+    if not below:
+        return [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+def _published_there(corpus: Path) -> list[str]:
+    """The Parquet files in the folders of a corpus."""
+    if on_store(corpus):
+        return sorted(name for name in sizes(corpus) if name.count("/") == 1 and name.endswith(".parquet"))
+    return sorted(path.relative_to(corpus).as_posix() for path in corpus.glob("*/*.parquet"))
+
+
+def _tell_leftovers(folder: Path, tell: Callable[[str], None]) -> None:
+    """On a store nothing is half written."""
+    for path in sorted(folder.rglob(".*.tmp")) if not on_store(folder) else ():
+        tell(f"{path.relative_to(folder)}: was left by a process that ended while it wrote")
+
+
 def _sums(corpus: Path, tell: Callable[[str], None]) -> dict[str, str] | None:
     """What SHA256SUMS says, by name; none where there is none."""
     try:
-        lines = (corpus / SUMS).read_text(encoding="utf-8").splitlines()
-        pairs = [line.split("  ", 1) for line in lines]
-        return {name: mark for mark, name in pairs}
+        return checksums(corpus)
     except FileNotFoundError:
         return None
     except ValueError:
@@ -179,13 +198,11 @@ def _verify_corpus(
     tell: Callable[[str], None],
     shown: Callable[[int, int], None],
 ) -> None:
-    for path in sorted(folder.rglob(".*.tmp")):
-        tell(f"{path.relative_to(folder)}: was left by a process that ended while it wrote")
+    _tell_leftovers(folder, tell)
     sums = _sums(folder, tell)
     if sums is None:
         tell(f"{SUMS}: is missing: whether the files are those that were written is not known")
-    there = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.parquet")}
-    names = sorted(there | set(sums or {}))
+    names = sorted({*_published_there(folder), *(sums or {})})
     for name in names:
         if sums is not None and name not in sums:
             tell(f"{name}: {SUMS} does not name it")
@@ -281,7 +298,7 @@ def check(piece: Piece) -> Found:
     stage, _, shard = piece.name.removeprefix("stages/").rpartition("/")
     receipt = read_receipt(piece.folder / piece.name)
     if receipt is None:
-        if (piece.folder / f"{piece.name}.json").exists():
+        if size_of(piece.folder / f"{piece.name}.json") is not None:
             return Found([f"{piece.name}.json: is no whole receipt"])
         return Found([f"{file}: no receipt tells of it" for file in piece.files])
     found = Found([f"{piece.name}.json: {problem}" for problem in check_receipt(receipt, stage, shard, _Here.known)])

@@ -95,6 +95,7 @@ class Receipt:
     read: dict[str, str] = field(default_factory=dict)  # input → the fingerprints of what it was then
     memory: int = 0  # bytes that the worker has held at most, since it began
     worker: str = ""  # its host and process
+    slow: dict[str, list[list[Any]]] = field(default_factory=dict)  # what `Slowest` tells
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
@@ -127,7 +128,7 @@ class Work:
         self.reasons: dict[str, Counter[str]] = {}
         self.tables: dict[str, TableWriter] = {}
         self.notes: dict[str, Any] = {}
-        self.slowest = Slowest()
+        self.slowest = Slowest(job.stage)
         self._job, self._stack = job, stack
         self._counted = time.monotonic()
         self._counters = os.open(job.counters, os.O_WRONLY | os.O_CREAT)
@@ -309,7 +310,7 @@ def perform(job: Job) -> None:
             tables = {name: _closed(table) for name, table in work.tables.items()}
         receipt.tables = tables
         receipt.rows_in, receipt.rows_out, receipt.notes = work.rows_in, work.rows_out, work.notes
-        receipt.notes |= work.slowest.notes()
+        receipt.slow = work.slowest.told()
         receipt.drops = {level: dict(sorted(rules.items())) for level, rules in sorted(work.drops.items())}
         receipt.reasons = {rule: dict(sorted(found.items())) for rule, found in sorted(work.reasons.items())}
         receipt.bytes = sum(table["bytes"] for table in receipt.tables.values())
