@@ -47,7 +47,9 @@ class Slowest:
         """For a receipt, the slowest first: of pages seconds and address, of hosts seconds, pages and name."""
         if not self._pages:
             return {}
-        pages = [[round(seconds, 6), url[:ADDRESS]] for seconds, url in sorted(self._pages, reverse=True)]
+        pages: list[list[str | float]] = [
+            [round(seconds, 6), url[:ADDRESS]] for seconds, url in sorted(self._pages, reverse=True)
+        ]
         slowest = heapq.nlargest(KEPT, ((seconds, pages, host) for host, (seconds, pages) in self._hosts.items()))
         return {"pages": pages, "hosts": [[round(s, 6), count, host] for s, count, host in slowest]}
 

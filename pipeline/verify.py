@@ -208,8 +208,8 @@ def _verify_corpus(
             tell(f"{name}: {SUMS} does not name it")
     series: dict[tuple[str, str], set[tuple[int, int]]] = {}
     for name in names:
-        if found := _PUBLISHED.fullmatch(name.partition("/")[2]):
-            series.setdefault((name.partition("/")[0], found[1]), set()).add((int(found[2]), int(found[3])))
+        if parts := _PUBLISHED.fullmatch(name.partition("/")[2]):
+            series.setdefault((name.partition("/")[0], parts[1]), set()).add((int(parts[2]), int(parts[3])))
     for (form, split), numbers in sorted(series.items()):
         count = max(of for _, of in numbers)
         for number in sorted(set(range(count)) - {number for number, of in numbers if of == count}):
@@ -221,14 +221,14 @@ def _verify_corpus(
         for problem in read.problems:
             tell(problem)
         form, _, file = piece.name.partition("/")
-        if split := _PUBLISHED.fullmatch(file):
-            by_form = rows.setdefault(split[1], {})
+        if parts := _PUBLISHED.fullmatch(file):
+            by_form = rows.setdefault(parts[1], {})
             by_form[form] = by_form.get(form, 0) + read.rows
         verified.found.add(Found(files=read.files, rows=read.rows, bytes=read.bytes, images=read.images))
-    for split_name, by_form in sorted(rows.items()):
+    for split, by_form in sorted(rows.items()):
         if len(set(by_form.values())) > 1:
             counts = ", ".join(f"{form} {count:,}" for form, count in sorted(by_form.items()))
-            tell(f"{split_name}: not as many rows in each form: {counts}")
+            tell(f"{split}: not as many rows in each form: {counts}")
 
 
 class _Here:

@@ -22,8 +22,9 @@ WINDOW = 30.0  # seconds over which a rate is taken
 
 
 def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
-    """`local`: where the run has what is under way, `run.local_of`. Redraws every `seconds` on a terminal; elsewhere a plain line goes to standard error when it has changed. True when
-    the run has ended, False when whoever watches has had enough (Ctrl-C).
+    """Redraws every `seconds` on a terminal; elsewhere a plain line goes to standard error when it has changed. True when
+    the run has ended, False when whoever watches has had enough (Ctrl-C). `local`: where the run has what is under way, as
+    `run.local_of` says.
 
     Raises:
         UserError: no run was ever begun there.
@@ -41,8 +42,8 @@ def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
         with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
             while under_way():
                 summaries = funnel.read()
-                line = Text(at_hand(folder, local, summaries, rate), no_wrap=True, overflow="ellipsis", style="bold")
-                live.update(Group(line, funnel_table(summaries)), refresh=True)
+                head = Text(at_hand(folder, local, summaries, rate), no_wrap=True, overflow="ellipsis", style="bold")
+                live.update(Group(head, funnel_table(summaries)), refresh=True)
                 time.sleep(seconds)
     except KeyboardInterrupt:
         return False
@@ -88,7 +89,7 @@ class UnderWay:
 
 
 class _Rate:
-    """Documents a second in the stage at hand, over the last WINDOW seconds."""
+    """Documents a second in the stage at hand, over the last WINDOW seconds; none at the first look."""
 
     def __init__(self) -> None:
         self.stage = ""
@@ -135,7 +136,6 @@ def at_hand(folder: Path, local: Path, summaries: list[Summary], rate: _Rate) ->
         share = max(share, min(1.0, documents / before[-1].rows_out))  # all of the stage is to do
     passed = time.time() - begun / 10**9
     left = duration(passed * (1 - share) / share) if share > 0.01 and passed > 0 else "?"
-    a_second = rate.of(stage.stage, documents)
-    if a_second is None:
-        a_second = documents / passed if passed > 0 else 0.0
+    measured = rate.of(stage.stage, documents)
+    a_second = documents / max(passed, 0.1) if measured is None else measured
     return f"{stage.stage}: {share:4.0%}  {done}/{jobs} shards, {a_second:,.0f} documents/s, {left} left{failures}"

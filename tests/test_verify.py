@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import places
 from pipeline.cli import main
 from pipeline.config import Images
 from pipeline.errors import UserError
+from pipeline.places import place, read_bytes, remove
 from pipeline.run import digest
 from pipeline.storage import TableWriter
 from pipeline.verify import Piece, _each, verify
@@ -317,6 +319,23 @@ def test_a_folder_that_holds_neither_is_a_mistake(make: Callable[[Path], None], 
     make(tmp_path / "x")
     with pytest.raises(UserError, match="x: holds neither a run nor a corpus"):
         verify(tmp_path / "x", Images(), 0, print)
+
+
+def test_a_run_on_a_store_is_verified_there(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places._here, "folder", tmp_path / "scratch")
+    monkeypatch.setattr(places._here, "settings", None)
+    out = place("memory://verified/out")
+    changes = [f"output={out}", "engine.workers=0", "text.document.number_of_words.max=2001"]
+    sets = [part for change in changes for part in ("--set", change)]
+    assert main(["run", str(finished), *sets]) == 0
+    assert told(out) == []
+    assert told(out / "corpus") == []
+    data = bytearray(read_bytes(out / TEXT))
+    out.fs.pipe_file((out / TEXT).path, bytes(data[:-1]))  # type: ignore[attr-defined]
+    remove([out / IMAGES])
+    [short, missing] = told(out)
+    assert short == f"{TEXT}: has {len(data) - 1:,} bytes; it was written with {len(data):,}"
+    assert missing == f"{IMAGES}: is missing"
 
 
 class Deadly(Piece):

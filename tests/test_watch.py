@@ -38,7 +38,7 @@ def configuration(tmp_path: Path) -> Path:
 
 def linger(work: Work, settings: Extract) -> None:
     """Keeps each document after a while, until the shard is told to go on."""
-    go = work.prefix.parents[2] / "go"
+    go = work.stages.parent / "go"
     for document in work.documents():
         work.keep(document)
         if work.shard == 2:
@@ -238,7 +238,8 @@ def test_the_slowest_of_a_shard_are_few_and_in_order(monkeypatch: pytest.MonkeyP
     assert [url for _, url in told["pages"]][2] == "http://host7.example/7"
     assert {url for _, url in told["pages"][:2]} == {"http://host4.example/4", "http://host4.example/19"}
     assert told["hosts"][0][1:] == [2, "host4.example"]
-    assert told["hosts"][0][0] == pytest.approx(sum(seconds for seconds, _ in told["pages"][:2]), abs=1e-5)
+    both = sum(float(seconds) for seconds, _ in told["pages"][:2])
+    assert told["hosts"][0][0] == pytest.approx(both, abs=1e-5)
     assert len(told["pages"]) == len(told["hosts"]) == KEPT
 
 
