@@ -14,6 +14,7 @@ from pipeline.answers import Answer, Answers
 from pipeline.asker import Wanted, fetch, fetch_by_img2dataset
 from pipeline.fetch import PASSING, Try
 from pipeline.work import Work, key64
+from pipeline.worker import alive
 
 if TYPE_CHECKING:
     from pipeline.config import Asking
@@ -68,6 +69,7 @@ def fetch_images(work: Work, asking: "Asking") -> None:
                     yield Wanted(row["url_key"], row["url"], list(sources))
 
         def take(wanted: Wanted, reason: str, detail: str, body: IO[bytes] | None) -> None:
+            alive()
             tries = [asdict(one) for one in wanted.tries]
             headers = [list(pair) for pair in wanted.tries[-1].headers] if wanted.tries else []
             # A mirror that was down may have had it, whatever the web said afterwards.

@@ -25,13 +25,23 @@ from pipeline.earlier import ANSWERS, judges, read_earlier
 from pipeline.engine import Engine, LocalEngine
 from pipeline.errors import UserError
 from pipeline.keys import identity_of
+from pipeline.part import Part
 from pipeline.progress import Progress
 from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
-from pipeline.work import QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
+from pipeline.work import (
+    QUARANTINED,
+    Job,
+    Receipt,
+    Work,
+    clear,
+    perform,
+    read_receipt,
+    without_the_deadly,
+    write_receipt,
+)
 
-MAX_DEADLY = 20  # documents of a shard that may kill their worker before it is the shard that is taken to fail
 QUERIES = Path(__file__).parent / "queries"
 ROOT = Path(__file__).parent.parent
 DATA = [ROOT / "filters" / "data", ROOT / "pipeline" / "html" / "data"]  # word lists and models that come along
@@ -96,14 +106,17 @@ class Run:
         UserError: the folder cannot be written, is another configuration's, is no run's, or another run holds it.
     """
 
-    def __init__(self, config: Config, path: str) -> None:
+    def __init__(self, config: Config, path: str, engine: str = "local", part: Part | None = None) -> None:
+        """`engine`: `local` or `ray`. `part`: the share of this process, where several do the run."""
         self.config, self.path, self.folder = config, path, Path(config.output)
+        self._engine, self.part = engine, part
         self.stages: list[str] = []
         self.failures: list[Receipt] = []
         self.retracted: list[Stage] = []  # what of earlier runs falls by the decisions of this one
         self.keys = identity_of(config.duplicates)
         self.earlier = read_earlier(config.input.against, self.keys, path)
         self.shards = range(max((run.shards.stop for run in self.earlier), default=0), 0)
+        self._locks: list[int] = []
         self.done = 0  # shards and queries done now, not found done
         self.progress = Progress()
         self.asking = (config.input.fetch, config.input.cache, self.folder / ".hosts")
@@ -112,18 +125,34 @@ class Run:
         self._claim()
         use(*self.asking)
         about.cache_clear()  # of runs before in this process
-        remove_leftovers(self.folder)
-        self.engine: Engine = LocalEngine(self.config.engine, self.folder / "spill").__enter__()
+        if self.part is None:  # else what lies there may be somebody's work; each cleans up after itself
+            remove_leftovers(self.folder)
+        try:
+            self.engine: Engine = self._engine_of().__enter__()
+        except BaseException:
+            self._release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert isinstance(self.engine, LocalEngine)
         self.engine.__exit__(kind, error, trace)
-        if error is not None:
+        if self.part is None and error is not None:
             remove_leftovers(self.folder)  # of workers that had to be ended
-        os.close(self._lock)
+        self._release()
+
+    def _engine_of(self) -> Engine:
+        if self._engine == "local":
+            return LocalEngine(self.config.engine, self.folder / "spill")
+        from pipeline.cluster import RayEngine
+
+        told = self.config.model_dump(mode="json", exclude={"engine", "output", "plan"})
+        return RayEngine(self.config.engine, [str((self.folder / "run.json").resolve()), *sorted(_files(told))])
+
+    def _release(self) -> None:
+        for lock in self._locks:
+            os.close(lock)
 
     def _claim(self) -> None:
         mine = self._identity()
@@ -141,11 +170,15 @@ class Run:
                     f"{json.dumps(theirs.get(differs))}, is {json.dumps(mine[differs])}; choose another folder or remove it"
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locks.append(os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644))
+            fcntl.flock(self._locks[0], (fcntl.LOCK_SH if self.part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if self.part:
+                self._locks.append(self.part.claim(self.folder))
             self._remember()
         except BlockingIOError:
-            raise UserError(f"{self.path}: output: {self.folder} is in use by another run") from None
+            self._release()
+            another = f"another run, or another process that does part {self.part}" if self.part else "another run"
+            raise UserError(f"{self.path}: output: {self.folder} is in use by {another}") from None
         except OSError as error:
             raise UserError(f"{self.path}: output: {self.folder} cannot be written: {error.strerror}") from None
 
@@ -154,6 +187,8 @@ class Run:
         return {"name": self.config.name, "input": self.config.input.choice}
 
     def _remember(self) -> None:
+        if self.part and not self.part.leads and (self.folder / "run.json").exists():
+            return
         about = {"keys": self.keys, "shards": [self.shards.start, self.shards.stop], "stages": self.stages}
         write_json(self.folder / "run.json", self._identity() | about)
 
@@ -230,6 +265,8 @@ class Run:
         asked = {key: answer.fingerprint for key, answer in answers.items()}
         jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
+        theirs: dict[int, tuple[Path, str]] = {}
+        counters = self.folder / (f".counters-{self.part.number}" if self.part else ".counters")
         for shard in shards:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
             prefix = folder / f"{shard:05d}"
@@ -238,13 +275,20 @@ class Run:
             if receipt and receipt.fingerprint == fingerprint and not receipt.error and _whole(prefix, receipt):
                 receipts[shard] = receipt
                 continue
+            if self.part and not self.part.mine(shard):
+                theirs[shard] = prefix, fingerprint
+                continue
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
             paths |= {key: (str(answer.folder),) for key, answer in answers.items()}
-            counters = self.folder / ".counters"
             job = Job(name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking)
-            jobs.append(job)
-        self._prune(folder, shards)
+            jobs.append(replace(job, by=self.part.token) if self.part else job)
+        if self._leads:
+            self._prune(folder, shards)
         receipts |= self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards})
+        if self.part:
+            came = self.part.receipts(self.folder, name, theirs)
+            self.failures += [receipt for receipt in came.values() if receipt.error]
+            receipts |= came
         finished = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
         if shards and not finished:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
@@ -267,26 +311,25 @@ class Run:
         if jobs:
             jobs[0].counters.unlink(missing_ok=True)
         with self.progress.stage(name, jobs, weights) as shown:
-            while jobs:
-                again: list[Job] = []
-                for job, died in self.engine.each(perform, jobs):
-                    if died is not None:
-                        if spared := _without_the_deadly(job, died):
-                            again.append(spared)
-                            continue
-                        write_receipt(job.prefix, Receipt(job.stage, job.shard, job.fingerprint, error=died))
-                    receipt = read_receipt(job.prefix)
-                    assert receipt is not None
-                    self.done += 1
-                    if receipt.error:
-                        self.failures.append(receipt)
-                    receipts[job.shard] = receipt
-                    shown(receipt)
-                jobs = again
+            for job, death in self.engine.each(perform, jobs, without_the_deadly, name):
+                if death is not None:
+                    clear(job.prefix)
+                    failed = Receipt(
+                        job.stage, job.shard, job.fingerprint, error=death.how, trace=death.trace, by=job.by
+                    )
+                    write_receipt(job.prefix, failed)
+                receipt = read_receipt(job.prefix)
+                assert receipt is not None
+                self.done += 1
+                if receipt.error:
+                    self.failures.append(receipt)
+                receipts[job.shard] = receipt
+                shown(receipt)
         return receipts
 
     def sql(self, name: str, by: str | None = "shard", query: str | None = None, **tables: Table | int) -> Answer:
         """Asks `queries/<query or name>.sql` of the tables; whole numbers take the places of `$name` in its text."""
+        self._check_failures(name)
         numbers = {key: value for key, value in tables.items() if not isinstance(value, Table)}
         text = string.Template((QUERIES / f"{query or name}.sql").read_text(encoding="utf-8")).substitute(numbers)
         files = {key: value for key, value in tables.items() if isinstance(value, Table)}
@@ -295,9 +338,22 @@ class Run:
         paths = {key: table.files for key, table in files.items()}
         return self.once(name, about, lambda aside: self.engine.sql(text, aside, by, **paths))
 
+    def _check_failures(self, name: str) -> None:
+        """What a query says holds for all shards that were asked; whether some may be missing is the user's to say."""
+        failed, most = self.failures, self.config.max_failed_shards
+        if most is not None and len(failed) > most:
+            raise WorkFailed(
+                f"{name}: {len(failed)} shards failed and max_failed_shards is {most}; the first is {failed[0].stage}, shard "
+                f"{failed[0].shard}: {failed[0].error}; the same command tries them again"
+            )
+
     def once(self, name: str, about: Any, write: Callable[[Path], None]) -> Answer:
         """Has `write` fill a folder that it makes, unless what stands there was made of the same: `about` says of what."""
         fingerprint = _digest(about)
+        if self.part and not self._leads:
+            folder = self.folder / "stages" / name
+            self.part.answered(name, folder / "query", fingerprint)
+            return Answer(folder / "answer", fingerprint)
         folder = self._stage_folder(name)
         receipt = read_receipt(folder / "query")
         answer = Answer(folder / "answer", fingerprint)
@@ -318,8 +374,12 @@ class Run:
 
     def forget(self, names: Iterable[str]) -> None:
         """Removes what queries of these names left when a run asked more of them."""
-        for name in names:
+        for name in names if self._leads else ():
             shutil.rmtree(self.folder / "stages" / name, ignore_errors=True)
+
+    @property
+    def _leads(self) -> bool:
+        return self.part is None or self.part.leads
 
     def _stage_folder(self, name: str) -> Path:
         folder = self.folder / "stages" / name
@@ -335,14 +395,6 @@ class Run:
         for path in folder.iterdir():
             if path.is_file() and path.name.split(".")[0] not in names:
                 path.unlink()
-
-
-def _without_the_deadly(job: Job, died: str) -> Job | None:
-    """The job without the document of which its worker died twice; none where that is not known, or too many were."""
-    for _, _, at_hand in read_counters(job.counters, [job.slot]):
-        if at_hand and at_hand - 1 not in job.deadly and len(job.deadly) < MAX_DEADLY:
-            return replace(job, deadly=job.deadly | {at_hand - 1: died})
-    return None
 
 
 class WorkFailed(UserError):

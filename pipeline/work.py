@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from pipeline import asking
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
+from pipeline.worker import Death, alive, watched
 
 QUARANTINED = "quarantined"  # what the ledger calls the drop of a document on which a rule failed
 WORKER_DIED = "worker_died"  # and of one whose worker died on it, twice
+MAX_DEADLY = 20  # documents of a shard that may kill their worker before it is the shard that is taken to fail
 COUNTERS = struct.Struct("qqq")  # of a job under way: units of work done, documents seen, the document at hand and 1
 EXCERPT = 160  # characters of what was dropped that the ledger keeps
 
@@ -59,10 +61,11 @@ class Job:
     inputs: dict[str, tuple[str, ...]]
     counters: Path  # file of COUNTERS a slot
     slot: int
-    deadly: dict[int, str] = field(
+    deadly: dict[int, Death] = field(
         default_factory=dict
     )  # documents on which the worker died, and how: they are left out
     asking: tuple[Any, ...] | None = None  # what `asking.use` takes
+    by: str = ""  # the process that has it done, where several share a run
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Receipt:
     trace: list[str] = field(default_factory=list)
     reasons: dict[str, dict[str, int]] = field(default_factory=dict)  # rule → reason → how many, where it has several
     processor: float = 0.0  # seconds, of all threads; the rest was waiting
+    by: str = ""  # as its job says
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
@@ -125,8 +129,8 @@ class Work:
     def begin(self, number: int, document: Document) -> bool:
         """Writes down which document of the shard is at hand, so that it is known if the worker dies of it; False for one
         of which it did: it is dropped."""
-        if how := self._job.deadly.get(number):
-            self.drop(document, "document", WORKER_DIED, Verdict(False, how, "a worker that lives"))
+        if death := self._job.deadly.get(number):
+            self.drop(document, "document", WORKER_DIED, Verdict(False, death.how, "a worker that lives"))
             return False
         self._at_hand(number + 1)
         return True
@@ -136,6 +140,7 @@ class Work:
         self._at_hand(0)
 
     def _at_hand(self, number: int) -> None:
+        alive()
         os.pwrite(self._counters, struct.pack("q", number), COUNTERS.size * self._job.slot + 16)
 
     def rows(self, name: str, table: str) -> Iterator[dict[str, Any]]:
@@ -232,6 +237,7 @@ class Work:
 
     def count(self, force: bool = False) -> None:
         """Tells the progress display how far this shard is, a few times a second."""
+        alive()
         now = time.monotonic()
         if force or now - self._counted > 0.3:
             self._counted = now
@@ -249,6 +255,28 @@ def read_counters(path: Path, slots: Sequence[int]) -> list[tuple[int, int, int]
     return [COUNTERS.unpack_from(data, size * slot) for slot in slots if size * (slot + 1) <= len(data)]
 
 
+def without_the_deadly(job: Job, death: Death) -> Job | None:
+    """The job without the document of which its worker died; none where that is not known, or too many were."""
+    for _, _, at_hand in read_counters(job.counters, [job.slot]):
+        if at_hand and at_hand - 1 not in job.deadly and len(job.deadly) < MAX_DEADLY:
+            return replace(job, deadly=job.deadly | {at_hand - 1: death})
+    return None
+
+
+def clear(prefix: Path) -> None:
+    """Removes what earlier tries at a shard left."""
+    # A receipt of other inputs or settings must not stand beside tables that are being replaced.
+    prefix.with_suffix(".json").unlink(missing_ok=True)
+    # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it. And
+    # a worker that died was writing some.
+    for pattern in (f"{prefix.name}.*.parquet", f".{prefix.name}.*.tmp"):
+        for stale in prefix.parent.glob(pattern):
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
+
+
 def perform(job: Job) -> None:
     """Runs a job; its tables appear all together at the end, then its receipt. What the task raises becomes the
     receipt's error.
@@ -257,16 +285,13 @@ def perform(job: Job) -> None:
         StorageFull: nothing can be written any more, which is no fault of this shard.
     """
     started, worked = time.perf_counter(), time.process_time()
-    receipt = Receipt(job.stage, job.shard, job.fingerprint)
-    # A receipt of other inputs or settings must not stand beside tables that are being replaced.
-    job.prefix.with_suffix(".json").unlink(missing_ok=True)
-    # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it.
-    for stale in job.prefix.parent.glob(f"{job.prefix.name}.*.parquet"):
-        stale.unlink()
+    receipt = Receipt(job.stage, job.shard, job.fingerprint, by=job.by)
+    receipt.trace = [line for death in job.deadly.values() for line in (death.how, *death.trace)]
+    clear(job.prefix)
     if job.asking:
         asking.use(*job.asking)
     try:
-        with ExitStack() as stack:
+        with watched(), ExitStack() as stack:
             work = Work(job, stack)
             job.task(work, job.settings)
             work.count(force=True)
