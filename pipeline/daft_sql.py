@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TOGETHER = 64  # shards whose answers one task puts in order
-_ORDER = re.compile(r"\bORDER BY ([\w, ]+)$")  # of the whole query; all of ours end so, or say nothing
+_ORDER = re.compile(r"\bORDER BY ([\w., ]+)$")  # of the whole query; all of ours end so, or say nothing
 
 
 class Asker:
@@ -45,7 +45,7 @@ class Asker:
 def order_of(query: str) -> list[str]:
     """The columns by which a query's answer is ordered."""
     found = _ORDER.search(query.strip())
-    return [name.strip() for name in found[1].split(",")] if found else []
+    return [name.strip().rpartition(".")[2] for name in found[1].split(",")] if found else []
 
 
 def _settle(written: Sequence[str], folder: Path, by: str, order: list[str], columns: list[str]) -> None:
