@@ -39,7 +39,7 @@ class Part:
         Raises:
             UserError: it is not of the form i/n with i below n.
         """
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
         if not found or int(found[1]) >= int(found[2]):
             raise UserError(f"--part {text}: expected i/n, i from 0 to n - 1; as 0/3, 1/3 and 2/3")
         return cls(int(found[1]), int(found[2]), wait)

@@ -393,7 +393,7 @@ class Run:
         """Removes what shards left that are no longer in the input."""
         names = {f"{shard:05d}" for shard in shards}
         for path in folder.iterdir():
-            if path.is_file() and path.name.split(".")[0] not in names:
+            if path.is_file() and not path.name.startswith(".") and path.name.split(".")[0] not in names:
                 path.unlink()
 
 
