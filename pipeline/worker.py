@@ -104,11 +104,12 @@ def alone(
     """Runs a task, whose worker died once, in a process of its own. When this one dies, too, `spare` gives the shard
     without what killed it, which is tried next; None, or how the last one died. What the task raises passes through."""
     while True:
-        tries = 1
+        suspects: list[Shard | None] = []
         code, trace, answer = _once(task, shard, patience)
-        while code == -signal.SIGKILL and answer is _SILENCE and tries < KILLS:
-            tries += 1
-            code, trace, answer = _once(task, shard, patience)
+        while code == -signal.SIGKILL and answer is _SILENCE and not _sure(suspects):
+            suspects.append(spare(shard, _KILLED) if spare else None)
+            if not _sure(suspects):
+                code, trace, answer = _once(task, shard, patience)
         if isinstance(answer, BaseException):
             raise answer
         if answer is not _SILENCE:
@@ -116,7 +117,7 @@ def alone(
         if any(line.startswith(_HUNG) for line in trace):
             how = f"hung {patience:g} s"
         elif code == -signal.SIGKILL:
-            how = f"the worker died {tries + 1} times (SIGKILL: out of memory, or somebody's doing)"
+            how = f"the worker died {len(suspects) + 1} times (SIGKILL: out of memory, or somebody's doing)"
         else:
             how = f"the worker died twice ({signal.Signals(-code).name if code < 0 else f'exit status {code}'})"
         death = Death(how, trace)
@@ -127,6 +128,12 @@ def alone(
 
 
 _SILENCE = object()
+_KILLED = Death("SIGKILL")
+
+
+def _sure(suspects: list[Any]) -> bool:
+    """Whether it was the same thing that the last processes were killed over; or there were so many that it does not matter."""
+    return len(suspects) >= KILLS and (suspects[-KILLS:] == suspects[-1:] * KILLS or len(suspects) >= 3 * KILLS)
 
 
 def _once(task: Callable[[Shard], None], shard: Shard, patience: float) -> tuple[int, list[str], Any]:
