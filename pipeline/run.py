@@ -10,7 +10,7 @@ import shutil
 import string
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,7 @@ from pipeline.work import (
     Receipt,
     Work,
     clear,
+    left_in,
     perform,
     read_receipt,
     without_the_deadly,
@@ -266,6 +267,7 @@ class Run:
         jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
         theirs: dict[int, tuple[Path, str]] = {}
+        left = left_in(folder)
         counters = self.folder / (f".counters-{self.part.number}" if self.part else ".counters")
         for shard in shards:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
@@ -280,8 +282,11 @@ class Run:
                 continue
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
             paths |= {key: (str(answer.folder),) for key, answer in answers.items()}
-            job = Job(name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking)
-            jobs.append(replace(job, by=self.part.token) if self.part else job)
+            job = Job(
+                name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking,
+                by=self.part.token if self.part else "", stale=left.get(prefix.name, ()),
+            )  # fmt: skip
+            jobs.append(job)
         if self._leads:
             self._prune(folder, shards)
         receipts |= self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards})

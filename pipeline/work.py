@@ -22,7 +22,7 @@ from pipeline import asking
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
-from pipeline.worker import Death, alive, watched
+from pipeline.worker import Death, alive, on_second_try, watched
 
 QUARANTINED = "quarantined"  # what the ledger calls the drop of a document on which a rule failed
 WORKER_DIED = "worker_died"  # and of one whose worker died on it, twice
@@ -66,6 +66,7 @@ class Job:
     )  # documents on which the worker died, and how: they are left out
     asking: tuple[Any, ...] | None = None  # what `asking.use` takes
     by: str = ""  # the process that has it done, where several share a run
+    stale: tuple[str, ...] | None = None  # names of what lay there of this shard when the run came to it, if known
 
 
 @dataclass
@@ -263,18 +264,27 @@ def without_the_deadly(job: Job, death: Death) -> Job | None:
     return None
 
 
-def clear(prefix: Path) -> None:
-    """Removes what earlier tries at a shard left."""
+def left_in(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The names of all files in the folder of a stage, by the shard that left them: one look for all jobs, each of which
+    would have to go through the files of all others."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # there may be hundreds of thousands
+        found.setdefault(name.lstrip(".").partition(".")[0], []).append(name)
+    return {shard: tuple(names) for shard, names in found.items()}
+
+
+def clear(prefix: Path, names: Sequence[str] | None = None) -> None:
+    """Removes what earlier tries at a shard left: files of these names, or if none are told whatever there is now."""
     # A receipt of other inputs or settings must not stand beside tables that are being replaced.
     prefix.with_suffix(".json").unlink(missing_ok=True)
     # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it. And
     # a worker that died was writing some.
-    for pattern in (f"{prefix.name}.*.parquet", f".{prefix.name}.*.tmp"):
-        for stale in prefix.parent.glob(pattern):
-            if stale.is_dir():
-                shutil.rmtree(stale, ignore_errors=True)
-            else:
-                stale.unlink(missing_ok=True)
+    for name in left_in(prefix.parent).get(prefix.name, ()) if names is None else names:
+        stale = prefix.with_name(name)
+        if name.startswith(".") and stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
+        elif name.startswith(".") or name.endswith(".parquet"):
+            stale.unlink(missing_ok=True)
 
 
 def perform(job: Job) -> None:
@@ -287,7 +297,7 @@ def perform(job: Job) -> None:
     started, worked = time.perf_counter(), time.process_time()
     receipt = Receipt(job.stage, job.shard, job.fingerprint, by=job.by)
     receipt.trace = [line for death in job.deadly.values() for line in (death.how, *death.trace)]
-    clear(job.prefix)
+    clear(job.prefix, None if on_second_try() else job.stale)
     if job.asking:
         asking.use(*job.asking)
     try:

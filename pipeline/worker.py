@@ -41,6 +41,7 @@ class _Watch:
         self.file: IO[str] | None = None
         self.armed = 0.0
         self.working = False
+        self.second = False  # another process died of what this one is to do
 
 
 _watch = _Watch()
@@ -93,6 +94,10 @@ def alive() -> None:
         _watch.armed = now
         assert _watch.file is not None
         faulthandler.dump_traceback_later(_watch.seconds, exit=True, file=_watch.file)
+
+
+def on_second_try() -> bool:
+    return _watch.second
 
 
 def alone(
@@ -156,6 +161,7 @@ def _once(task: Callable[[Shard], None], shard: Shard, patience: float) -> tuple
 
 def _run_and_tell(answer: Connection, task: Callable[[Shard], None], shard: Shard, patience: float, trace: str) -> None:
     prepare(patience, trace)
+    _watch.second = True
     assert _watch.file is not None
     faulthandler.enable(_watch.file)
     with suppress(OSError):  # where memory runs out it is this process that goes, not the one that tells of it
