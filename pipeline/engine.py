@@ -116,7 +116,7 @@ class LocalEngine:
         if self._pool is None:
             patience = (self.patience,)
             self._pool = ProcessPoolExecutor(self.workers, mp_context=SPAWN, initializer=prepare, initargs=patience)
-        return self._pool.submit(task, shard)  # type: ignore[arg-type]  # a task answers None
+        return self._pool.submit(task, shard)  # a task answers None
 
     def _submit_alone(
         self, task: Callable[[Shard], None], shard: Shard, spare: Spare[Shard] | None

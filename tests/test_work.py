@@ -15,7 +15,7 @@ import pytest
 from filters.verdict import Verdict
 from pipeline.config import Config, RuleSet
 from pipeline.document import Document
-from pipeline.engine import LocalEngine, Shard, Spare
+from pipeline.engine import LocalEngine, Spare
 from pipeline.errors import StorageFull
 from pipeline.judge import judge
 from pipeline.run import Run, Stage
@@ -31,7 +31,7 @@ from pipeline.work import (
     read_receipt,
     write_receipt,
 )
-from pipeline.worker import Death
+from pipeline.worker import Death, Shard
 from tests.conftest import ROOT
 from tests.documents import document, image, job, run_stage, write_documents, write_verdicts
 

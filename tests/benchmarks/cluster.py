@@ -16,10 +16,10 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
 
 from pipeline.config import Config, EngineSettings, Extract
-from pipeline.engine import LocalEngine, Shard, Spare
+from pipeline.engine import LocalEngine, Spare
 from pipeline.run import Run
 from pipeline.work import Work
-from pipeline.worker import Death
+from pipeline.worker import Death, Shard
 from tests.chaos import descendants
 
 SHARDS = 4

@@ -22,14 +22,14 @@ from filters.verdict import Verdict
 from pipeline.config import load
 from pipeline.document import Document
 from pipeline.documents import read_documents
-from pipeline.engine import LocalEngine, Shard, Spare
+from pipeline.engine import LocalEngine, Spare
 from pipeline.flow import flow
 from pipeline.judge import judge
 from pipeline.run import Run, Stage
 from pipeline.sample import write
 from pipeline.scores import score_texts
 from pipeline.work import Work
-from pipeline.worker import Death
+from pipeline.worker import Death, Shard
 from tests.conftest import ROOT
 
 TIMES = 7
