@@ -16,6 +16,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+from pipeline.places import read_bytes
 from pipeline.storage import aside
 
 # A file in which more than this is not wanted any more, and more than half of it, is written anew.
@@ -147,8 +148,7 @@ class Answers:
 
 def read_body(path: Path, place: int, size: int) -> bytes:
     """The body of an answer, by its place in the file."""
-    with path.open("rb") as file:
-        return os.pread(file.fileno(), size, place)
+    return read_bytes(path, place, place + size)
 
 
 def _heads(path: Path) -> Iterator[tuple[int, int, int, dict[str, Any]]]:

@@ -19,7 +19,7 @@ from pipeline.header import UNKNOWN_DATE
 from pipeline.ngrams import Sorted, ngram_keys, word_keys
 from pipeline.ngrams import words as spelled
 from pipeline.pixels import HASHES, Facts, look
-from pipeline.storage import read_rows
+from pipeline.storage import read_rows, read_table
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
@@ -177,12 +177,12 @@ def write_index(prefixes: list[str], settings: "tuple[Benchmark, ...]", folder: 
     pictures: list[Any] = []
     first = 0
     for prefix, benchmark in zip(prefixes, settings, strict=True):
-        table = pq.read_table(f"{prefix}.items.parquet", partitioning=None)
+        table = read_table(f"{prefix}.items.parquet")
         name = pa.array([benchmark.name] * len(table), pa.string())
         items.append(table.drop_columns("item").add_column(0, "set", name))
         for kept, kind in ((grams, "grams"), (pictures, "pictures")):
             with suppress(FileNotFoundError):  # a set of texts alone, or of images alone
-                part = pq.read_table(f"{prefix}.{kind}.parquet", partitioning=None)
+                part = read_table(f"{prefix}.{kind}.parquet")
                 kept.append((benchmark, part, part["item"].to_numpy() + first))
         first += len(table)
     pq.write_table(pa.concat_tables(items), folder / "items.parquet")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.places import remove
 from pipeline.report import Summary, reasons
 from pipeline.storage import aside
 
@@ -67,7 +68,7 @@ def write_card(
     """Writes `corpus`/README.md; where there is no file to describe there is none. Holds no clock, so that it is the same
     for the same corpus."""
     if not files:
-        (corpus / "README.md").unlink(missing_ok=True)
+        remove([corpus / "README.md"])
         return
     splits: dict[str, Counter[str]] = {}
     for receipt in shards.receipts.values():

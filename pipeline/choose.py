@@ -23,7 +23,7 @@ from pipeline.errors import UserError
 from pipeline.pointers import RECORDS, picked, stamp, tables_of, write_places
 from pipeline.remote import about, content, is_remote
 from pipeline.shards import THREADS, UNKNOWN, Part, Picked, cut, parts_of
-from pipeline.storage import list_warcs
+from pipeline.storage import list_warcs, read_rows
 from pipeline.work import key64
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _about(address: str) -> dict[str, Any]:
 def _parts(folder: Path, split: int) -> list[Part]:
     """All published files have a gzip member a record, so they can be cut unseen."""
     found = []
-    for row in pq.read_table(folder / "files.parquet").to_pylist():
+    for row in read_rows(folder / "files.parquet"):
         path, size = row["file"], row["size"]
         mark = f"{path} {size} {row['etag']}"
         found += [Part(path, 0, UNKNOWN, mark)] if size == UNKNOWN else cut(path, size, split, mark)

@@ -10,6 +10,7 @@ from typing import get_args
 
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.places import place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pipeline.storage import remove_leftovers
 
     settings = config.load(arguments.config, arguments.set)
-    corpus = Path(settings.output) / "corpus"
+    corpus = place(settings.output) / "corpus"
     part = Part.of(arguments.part, arguments.wait) if arguments.part else None
     if part and (arguments.engine != "local" or arguments.retry_images):
         raise UserError("--part: goes neither with --engine ray nor with --retry-images")
@@ -189,7 +190,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from pipeline.report import as_json, funnel, losses, print_funnel
 
     settings = config.load(arguments.config, arguments.set)
-    summaries = funnel(Path(settings.output))
+    summaries = funnel(place(settings.output))
     if arguments.json:
         print(json.dumps(as_json(summaries), indent=1))
     else:
@@ -208,7 +209,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.report import explain, records, sample_of_rule
 
     settings = config.load(arguments.config, arguments.set)
-    folder = Path(settings.output)
+    folder = place(settings.output)
     if (arguments.url is None) == (arguments.rule is None):
         raise UserError("explain: name a page's URL, or --rule NAME")
     if arguments.record:
@@ -253,7 +254,7 @@ def _sample(arguments: argparse.Namespace) -> int:
     if arguments.check:
         from pipeline.sample.check import check
 
-        return 1 if check(Path(arguments.folder), Path(config.load(arguments.check).output)) else 0
+        return 1 if check(Path(arguments.folder), place(config.load(arguments.check).output)) else 0
     from pipeline.sample import write
 
     print(write(Path(arguments.folder)))

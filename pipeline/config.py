@@ -165,8 +165,17 @@ def _stages(named: dict[str, Resources]) -> dict[str, Resources]:
     return named
 
 
+class Store(Section):
+    """How a store is asked, where the output lies on one."""
+
+    retries: int = Field(default=6, ge=0)  # of a call that fails
+    back_off: float = Field(default=0.5, ge=0)  # seconds before the first of them; doubled from there, and jittered
+    at_once: int = Field(default=16, ge=1)  # calls of a process
+    beat: float = Field(default=5, gt=0)  # seconds in which a run shows that it is alive
+
+
 class EngineSettings(Section):
-    workers: int | None = Field(default=None, ge=1)  # none: one a core
+    workers: int | None = Field(default=None, ge=0)  # none: one a core; 0: all in one process
     memory: Bytes = 4 * 10**9  # of a query, before it spills
     spill: str | None = None  # folder for what does not fit; none: inside the run's output
     max_spill: Bytes | None = None  # there, at most; none: nine tenths of what is free
@@ -175,6 +184,7 @@ class EngineSettings(Section):
     patience: float = Field(default=1800, gt=0)
     resources: Annotated[dict[str, Resources], AfterValidator(_stages)] = {}  # of stages; with --engine ray
     autoscales: bool = False  # whether nodes come to the cluster when they are asked for
+    store: Store = Store()
 
 
 class Extract(Section):

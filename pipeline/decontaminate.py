@@ -79,8 +79,7 @@ class _Index:
     """The index as a worker sees it; large arrays are memory maps."""
 
     def __init__(self, work: Work, sets: "Sets") -> None:
-        [folder] = work.inputs["index"]
-        self.folder = Path(folder)
+        self.folder = work.folder("index")
         self.by_name = {benchmark.name: benchmark for benchmark in sets}
         items = pq.read_table(self.folder / "items.parquet", partitioning=None)
         self.sets, self.ids, self.fields = (items[name] for name in ("set", "id", "field"))

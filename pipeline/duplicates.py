@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.minhash import similarity
+from pipeline.places import here
 from pipeline.storage import read_rows
 from pipeline.work import Work
 
@@ -95,9 +96,9 @@ def _signatures(stored: list[bytes]) -> NDArray[np.uint16]:
 
 def _batches(files: list[Path]) -> Iterator[Any]:
     for file in files:
-        with pq.ParquetFile(file) as opened:
+        with here(file) as found, pq.ParquetFile(found) as opened:
             yield from (batch for batch in opened.iter_batches(batch_size=2**14) if batch.num_rows)
 
 
 def _number(table: "Table") -> int:
-    return int(next(row["made"] for file in table.files for row in read_rows(Path(file))))
+    return int(next(row["made"] for file in table.files for row in read_rows(file)))

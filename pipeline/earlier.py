@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 
 from pipeline.document import SCHEMA, from_row, paragraphs
 from pipeline.errors import UserError
-from pipeline.storage import aside, read_rows
+from pipeline.places import make_folder, on_store, place, read_bytes, remove
+from pipeline.receipts import answered
+from pipeline.storage import aside, read_rows, read_table
 from pipeline.work import Work
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> lis
             is not named, or two that number their shards alike.
     """
     found: dict[Path, Earlier] = {}
-    told = {Path(folder).resolve(): _read(Path(folder), path) for folder in folders}
+    told = {_at(folder): _read(_at(folder), folder, path) for folder in folders}
     for folder, run in sorted(told.items(), key=lambda item: item[1]["shards"]):
         where = f"{path}: input.against: {folder}"
         if other := next((key for key in keys if keys[key] is not None and run["keys"].get(key) != keys[key]), None):
@@ -65,7 +67,7 @@ def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> lis
         shards = range(*run["shards"])
         if twice := next((e for e in found.values() if set(e.shards) & set(shards)), None):
             raise UserError(f"{where}: numbers its shards as {twice.folder} does; make one of them against the other")
-        before = [Path(name).resolve() for name in run["input"]["against"]]
+        before = [_at(name) for name in run["input"]["against"]]
         if missing := next((name for name in before if name not in found), None):
             raise UserError(f"{where}: was itself made against {missing}: name that, too")
         judged = set(shards).union(*(found[name].shards for name in before))
@@ -73,13 +75,18 @@ def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> lis
     return list(found.values())
 
 
-def _read(folder: Path, path: str) -> dict[str, Any]:
+def _at(address: str) -> Path:
+    folder = place(address)
+    return folder if on_store(folder) else folder.resolve()
+
+
+def _read(folder: Path, name: str, path: str) -> dict[str, Any]:
     try:
-        run: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run: dict[str, Any] = json.loads(read_bytes(folder / "run.json"))
     except (OSError, ValueError):
-        raise UserError(f"{path}: input.against: {folder}: no run here") from None
+        raise UserError(f"{path}: input.against: {name}: no run here") from None
     if "export" not in run["stages"]:
-        raise UserError(f"{path}: input.against: {folder}: its run has not come to its end; finish it first")
+        raise UserError(f"{path}: input.against: {name}: its run has not come to its end; finish it first")
     return run
 
 
@@ -126,8 +133,9 @@ def _then(work: Work, rule: str) -> list[dict[str, Any]]:
     """What the last run before said of this shard; of sets of images what any said, for who fell there stays away and
     is asked about no more."""
     said = work.inputs["judges"] if rule == "latest_image_set" else work.inputs["judges"][-1:]
-    folders = [Path(stages, ANSWERS[rule], "answer", f"shard={work.shard}") for stages in said]
-    return [row for folder in folders for file in sorted(folder.glob("*.parquet")) for row in read_rows(file)]
+    folders = [place(stages) / ANSWERS[rule] for stages in said]
+    files = [folder / "answer" / name for folder in folders for name in answered(folder).get(work.shard, ())]
+    return [row for file in files for row in read_rows(file)]
 
 
 def _place(verdict: dict[str, Any]) -> tuple[int, int, int | None] | None:
@@ -149,9 +157,9 @@ def write_retracted(stages: "Sequence[Stage]", corpus: Path) -> Path | None:
     """Puts what these stages found into one table beside the corpus; none where a run stands alone."""
     target = corpus / "retracted.parquet"
     if not stages:
-        target.unlink(missing_ok=True)
+        remove([target])
         return None
-    corpus.mkdir(parents=True, exist_ok=True)
+    make_folder(corpus)
     with aside(target) as temporary, pq.ParquetWriter(temporary, RETRACTED, compression="zstd") as writer:
         for table in _tables(stages):
             writer.write_table(table)
@@ -161,4 +169,4 @@ def write_retracted(stages: "Sequence[Stage]", corpus: Path) -> Path | None:
 def _tables(stages: "Sequence[Stage]") -> Iterator[pa.Table]:
     for stage in stages:
         for file in stage.table("retracted").files:
-            yield pq.ParquetFile(file).read().cast(RETRACTED)
+            yield read_table(file).cast(RETRACTED)

@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pipeline.config import EngineSettings
+from pipeline.database import connect, quoted, read_parquet
 from pipeline.errors import StorageFull
 from pipeline.worker import SPAWN, Death, Shard, alone, prepare
 
 # How DuckDB says that it could not write for want of room.
 _FULL = ("No space left", "File too large", "quota exceeded", "Could not write", "max_temp_directory_size")
+EMPTY = "none.parquet"  # what a query writes that finds nothing: its columns
 
 
 Spare = Callable[[Shard, Death], Shard | None]
@@ -131,24 +133,22 @@ class LocalEngine:
         self.spill.mkdir(parents=True, exist_ok=True)
         out.mkdir(parents=True)
         room = self.max_spill or 9 * shutil.disk_usage(self.spill).free // 10
-        connection = duckdb.connect()
+        every = [file for files in tables.values() for file in files]
         try:
-            connection.sql(f"SET memory_limit = '{self.memory}B'")
-            connection.sql(f"SET temp_directory = {quoted(self.spill)}")
-            connection.sql(f"SET max_temp_directory_size = '{room}B'")
-            connection.sql(f"SET threads = {self.workers}")
-            for name, files in tables.items():
-                listed = ", ".join(map(quoted, files))
-                connection.sql(
-                    f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+            with connect(every) as connection:
+                connection.sql(f"SET memory_limit = '{self.memory}B'")
+                connection.sql(f"SET temp_directory = {quoted(self.spill)}")
+                connection.sql(f"SET max_temp_directory_size = '{room}B'")
+                connection.sql(f"SET threads = {self.workers}")
+                for name, files in tables.items():
+                    connection.sql(f"CREATE VIEW {name} AS SELECT * FROM {read_parquet(files)}")
+                target, partition = (
+                    (out, f", PARTITION_BY ({by}), WRITE_PARTITION_COLUMNS") if by else (out / "all.parquet", "")
                 )
-            target, partition = (
-                (out, f", PARTITION_BY ({by}), WRITE_PARTITION_COLUMNS") if by else (out / "all.parquet", "")
-            )
-            connection.sql(f"COPY ({query}) TO {quoted(target)} (FORMAT parquet{partition}, OVERWRITE_OR_IGNORE)")
-            if not any(out.rglob("*.parquet")):  # no row, no partition; what reads the answer needs its columns
-                none = quoted(out / "none.parquet")
-                connection.sql(f"COPY (SELECT * FROM ({query}) AS answer LIMIT 0) TO {none} (FORMAT parquet)")
+                connection.sql(f"COPY ({query}) TO {quoted(target)} (FORMAT parquet{partition}, OVERWRITE_OR_IGNORE)")
+                if not any(out.rglob("*.parquet")):  # no row, no partition; what reads the answer needs its columns
+                    none = quoted(out / EMPTY)
+                    connection.sql(f"COPY (SELECT * FROM ({query}) AS answer LIMIT 0) TO {none} (FORMAT parquet)")
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             reason = " ".join(str(error).split())
             if isinstance(error, duckdb.IOException) and not any(sign in reason for sign in _FULL):
@@ -159,13 +159,18 @@ class LocalEngine:
                 f"free) in {self.spill} (engine.spill); finished shards are kept ({reason[:200]})"
             ) from None
         finally:
-            connection.close()
             shutil.rmtree(self.spill, ignore_errors=True)
 
 
-def quoted(value: object) -> str:
-    """A value as a string of SQL."""
-    return "'" + str(value).replace("'", "''") + "'"
+class InProcess(LocalEngine):
+    """All shards in this process, one after the other: for files that no other process sees, and for debuggers."""
+
+    def each(
+        self, task: Callable[[Shard], None], shards: Sequence[Shard], spare: Spare[Shard] | None = None, stage: str = ""
+    ) -> Iterator[tuple[Shard, Death | None]]:
+        for shard in shards:
+            task(shard)
+            yield shard, None
 
 
 def _gb(count: float) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from filters.image import rendered_pixels
 from pipeline.document import Document, Hole, Image
-from pipeline.work import Work, key64
+from pipeline.places import at_once, copy, on_store, place, read_bytes, remove, sizes
+from pipeline.storage import write_json
+from pipeline.work import Work, key64, read_receipt
 
 if TYPE_CHECKING:
     from pipeline.config import Export
@@ -162,26 +164,53 @@ def _rounded(pixels: float | None) -> int | None:
 def publish(stage: "Stage", corpus: Path, forms: list[str]) -> dict[str, dict[str, list[Path]]]:
     """Gives the finished files their names in `corpus`: form/split-00000-of-00003.parquet. Files of an earlier state go.
 
-    Returns form → split → files. A file is a second name of the stage's own where the file system allows it.
+    Returns form → split → files. A file is a second name of the stage's own where the file system allows it; on a store it
+    is a copy that the store makes.
     """
     published: dict[str, dict[str, list[Path]]] = {}
-    wanted: set[Path] = set()
+    sources: dict[Path, tuple[Path, str]] = {}  # by target the prefix and the name of its table
     for form in forms:
         for split in SPLITS:
             table = f"{form}-{split}"
-            sources = [
-                Path(f"{prefixes[0]}.{table}.parquet")
-                for shard, prefixes in stage.prefixes.items()
-                if table in stage.receipts[shard].tables
-            ]
-            for number, source in enumerate(sources):
-                target = corpus / form / f"{split}-{number:05d}-of-{len(sources):05d}.parquet"
-                wanted.add(target)
+            shards = [shard for shard in stage.prefixes if table in stage.receipts[shard].tables]
+            for number, shard in enumerate(shards):
+                target = corpus / form / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
+                sources[target] = place(stage.prefixes[shard][0]), table
                 published.setdefault(form, {}).setdefault(split, []).append(target)
-                _second_name(source, target)
-    for stale in set(corpus.glob("*/*.parquet")) - wanted:
-        stale.unlink()
+    if on_store(corpus):
+        _copy(sources, corpus)
+    else:
+        for target, source in sources.items():
+            _second_name(_file(*source), target)
+        remove(set(corpus.glob("*/*.parquet")) - set(sources))
     return published
+
+
+def _copy(sources: dict[Path, tuple[Path, str]], corpus: Path) -> None:
+    """What was copied before is known by its digest."""
+    note = corpus.parent / "published.json"
+    try:
+        before = json.loads(read_bytes(note))
+    except (FileNotFoundError, ValueError):
+        before = {}
+    names = {target: target.relative_to(corpus).as_posix() for target in sources}
+    prefixes = list(dict.fromkeys(prefix for prefix, _ in sources.values()))
+    told = dict(zip(prefixes, at_once(read_receipt, prefixes), strict=True))
+    now = {names[target]: told[prefix].tables[table]["sha256"] for target, (prefix, table) in sources.items()}
+    there = {name for name in sizes(corpus) if name.endswith(".parquet")}
+    if now == before and there == now.keys():
+        return
+    remove([note])
+    at_once(
+        lambda target: copy(_file(*sources[target]), target),
+        [t for t, name in names.items() if before.get(name) != now[name] or name not in there],
+    )
+    remove(corpus / name for name in sorted(there - now.keys()))
+    write_json(note, now)
+
+
+def _file(prefix: Path, table: str) -> Path:
+    return prefix.with_name(f"{prefix.name}.{table}.parquet")
 
 
 def _second_name(source: Path, target: Path) -> None:

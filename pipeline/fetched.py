@@ -13,6 +13,8 @@ import pyarrow as pa
 from pipeline.answers import Answer, Answers
 from pipeline.asker import Wanted, fetch, fetch_by_img2dataset
 from pipeline.fetch import PASSING, Try
+from pipeline.places import entries, kept_at, size_of
+from pipeline.receipts import stage_receipts, undo
 from pipeline.work import Work, key64
 from pipeline.worker import alive
 
@@ -57,7 +59,7 @@ _SAID = {"gone", "forbidden", "client_error", "no_such_host", "bad_address"}
 def fetch_images(work: Work, asking: "Asking") -> None:
     """Asks for every address of this part that has no answer yet, and writes down all of them."""
     under = format(key64(asking.model_dump_json()) & (2**64 - 1), "016x")
-    with Answers(work.prefix.with_suffix(".answers")) as answers:
+    with Answers(work.kept(".answers")) as answers:
 
         def unanswered() -> Iterator[Wanted]:
             for row in work.rows_of("addresses"):
@@ -86,10 +88,13 @@ def fetch_images(work: Work, asking: "Asking") -> None:
 def retry(folder: Path) -> int:
     """Has the next run in `folder` ask again for what failed for a passing reason; how many addresses these are."""
     count = 0
-    for path in sorted((folder / "stages" / "fetched").glob("*.answers")):
-        with Answers(path) as answers:
+    stage = folder / "stages" / "fetched"
+    known = {f"{receipt.shard:05d}.answers" for receipt in stage_receipts(stage)}
+    names = known | {path.name for path in entries(stage) if path.suffix == ".answers"}
+    for path in (stage / name for name in sorted(names) if size_of(stage / name) is not None):
+        with kept_at(path) as file, Answers(file) as answers:
             if again := answers.forget_passing():
-                path.with_suffix(".json").unlink(missing_ok=True)
+                undo(path.with_suffix(""))
                 count += again
     return count
 

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from filters.verdict import Verdict
 from pipeline.document import Document, Image, Node
 from pipeline.duplicates import components
 from pipeline.hamming import WORDS, apart, band_keys, close_pairs, telling, words
 from pipeline.keys import IMAGE_SETS, image_set_row
+from pipeline.storage import read_table
 from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def compare(work: Work, near: "NearImage") -> None:
     files = work.partition("bands")
     if not files:
         return
-    table = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
+    table = pa.concat_tables([read_table(file) for file in files])
     columns = {name: table[name].to_numpy() for name in table.column_names if name != "shard"}
     hashes = np.stack([columns[name] for name, _ in _HASH], axis=1).view(np.uint64)
     pairs, work.notes["compared"] = close_pairs(columns["band_key"], hashes, near.distance, near.window)

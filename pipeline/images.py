@@ -180,7 +180,7 @@ class _Asked:
 
     def __init__(self, work: Work, consent: "Consent") -> None:
         self.consent = consent
-        self.folder = work.prefix.parent.parent / "fetched"
+        self.folder = work.stages / "fetched"
         self.places = {(row["row"], row["position"]): row for row in work.rows_of("answers")}
 
     def get(self, document: Document, position: int, image: Image) -> Answer:

@@ -1,15 +1,15 @@
 """`i/n` in; which shards of a stage are this process's, and what the other parts of the run made of theirs, out."""
 
-import fcntl
 import json
-import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.places import read_bytes
 from pipeline.storage import write_json
 from pipeline.work import Receipt, read_receipt
 
@@ -54,45 +54,39 @@ class Part:
     def mine(self, shard: int) -> bool:
         return shard % self.count == self.number
 
-    def claim(self, folder: Path) -> int:
-        """Locks this part of the run in `folder`, and tells the others that it is this process which does it now.
+    @property
+    def lease(self) -> str:
+        """What it is called among those who hold the folder."""
+        return f"part-{self.number}-of-{self.count}"
 
-        Raises:
-            BlockingIOError: another process does.
-        """
-        lock = os.open(self._place(folder, self.number).with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            write_json(self._place(folder, self.number), self.token)
-        except BaseException:
-            os.close(lock)
-            raise
-        return lock
+    def announce(self, folder: Path) -> None:
+        """Tells the others that it is this process which does the part now."""
+        write_json(self._place(folder, self.number), self.token)
 
-    def receipts(self, folder: Path, name: str, wanted: dict[int, tuple[Path, str]]) -> dict[int, Receipt]:
-        """Waits for the receipts of other parts' shards, each known by its prefix and fingerprint.
+    def receipts(self, folder: Path, name: str, wanted: dict[int, tuple[Path, str]]) -> Iterator[Receipt]:
+        """Waits for the receipts of other parts' shards, each known by its prefix and fingerprint; yields them.
 
         Raises:
             NeverCame: none came for `wait` seconds.
         """
-        found: dict[int, Receipt] = {}
+        waiting = dict(wanted)
         for shard, (prefix, fingerprint) in wanted.items():
             receipt = self._receipt(folder, shard, prefix, fingerprint)
             began, pause = time.monotonic(), POLL[0]
             while receipt is None:
                 if time.monotonic() - began > self.wait:
-                    here = {s: self._receipt(folder, s, *place) for s, place in wanted.items() if s not in found}
+                    here = {s: self._receipt(folder, s, *place) for s, place in waiting.items()}
                     missing = [s for s, receipt in here.items() if receipt is None]
                     if missing:
                         raise NeverCame(self._missing(name, missing))
                 time.sleep(pause)
                 pause = min(2 * pause, POLL[1])
                 receipt = self._receipt(folder, shard, prefix, fingerprint)
-            found[shard] = receipt
-        return found
+            del waiting[shard]
+            yield receipt
 
-    def answered(self, name: str, prefix: Path, fingerprint: str) -> None:
-        """Waits until the first part has asked a query.
+    def answered(self, name: str, prefix: Path, fingerprint: str) -> Receipt:
+        """Waits until the first part has asked a query; its receipt.
 
         Raises:
             NeverCame: it has not for `wait` seconds.
@@ -106,6 +100,7 @@ class Part:
                 )
             time.sleep(pause)
             pause = min(2 * pause, POLL[1])
+        return receipt
 
     def _receipt(self, folder: Path, shard: int, prefix: Path, fingerprint: str) -> Receipt | None:
         """What counts: a failure only of the process that has the shard's part now, for others are tried again."""
@@ -115,7 +110,7 @@ class Part:
         if receipt.error is None:
             return receipt
         try:
-            now = json.loads(self._place(folder, shard % self.count).read_text(encoding="utf-8"))
+            now = json.loads(read_bytes(self._place(folder, shard % self.count)))
         except (OSError, ValueError):
             return None
         return receipt if receipt.by == now else None

@@ -16,10 +16,11 @@ from pipeline.config import Config, Live
 from pipeline.engine import LocalEngine
 from pipeline.errors import UserError
 from pipeline.flow import flow
+from pipeline.receipts import stage_receipts
 from pipeline.run import Run, Stage
 from pipeline.shards import Part, Picked, can_be_cut, shard_of
 from pipeline.storage import list_warcs
-from pipeline.work import Receipt, read_receipt
+from pipeline.work import Receipt
 
 RATE = 2 * 10**6  # compressed bytes of WARC files that a core takes through the stages in a second, about
 PIECES = 32  # that a sample has, unless they become too large or too small
@@ -73,8 +74,7 @@ def measure(config: Config, path: str) -> Measured:
         pieces = len(measured.bytes)
         failed = {receipt.shard for receipt in run.failures}  # later stages have nothing of these
         for name in run.stages:
-            found = [receipt for file in sorted((run.folder / "stages" / name).glob("*.json"))
-                     if (receipt := read_receipt(file.with_suffix("")))]  # fmt: skip
+            found = list(stage_receipts(run.folder / "stages" / name))
             if name == "export":
                 for receipt in found:
                     measured.export.rows_out += receipt.rows_out

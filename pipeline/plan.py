@@ -13,10 +13,11 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.forecast import GB, HOUR, REPLICATES, Draws, Estimate, cores, estimate, figures_of, unknown
 from pipeline.pilot import measure
+from pipeline.places import make_folder, place, read_bytes
+from pipeline.receipts import stage_receipts
 from pipeline.report import Summary, funnel, size
 from pipeline.run import read_run
 from pipeline.storage import write_json
-from pipeline.work import read_receipt
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,25 @@ def forecast(config: Config, path: str) -> Forecast:
         "workers": measured.workers,
     }
     made = Forecast(_mark(config), sample, figures, measured.unknown + list(unknown(measured, config)))
-    place = kept_at(config)
+    beside = kept_at(config)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_json(place, asdict(made))
+        make_folder(beside.parent)
+        write_json(beside, asdict(made))
     except OSError as error:
-        raise UserError(f"{path}: output: {place} cannot be written: {error.strerror}") from None
+        raise UserError(f"{path}: output: {beside} cannot be written: {error.strerror}") from None
     return made
 
 
 def kept_at(config: Config) -> Path:
     """Beside the output folder, which belongs to the run alone."""
-    output = Path(config.output)
+    output = place(config.output)
     return output.with_name(output.name + ".plan.json")
 
 
 def kept(config: Config) -> Forecast | None:
     """The forecast that was made for this configuration, if there is one."""
     try:
-        raw = json.loads(kept_at(config).read_text(encoding="utf-8"))
+        raw = json.loads(read_bytes(kept_at(config)))
         raw["figures"] = {name: Estimate(**figure) for name, figure in raw["figures"].items()}
         found = Forecast(**raw)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -75,7 +76,7 @@ def kept(config: Config) -> Forecast | None:
 
 def real(config: Config) -> dict[str, float] | None:
     """The same figures of the run, as far as it has come; none where there is no run."""
-    folder = Path(config.output)
+    folder = place(config.output)
     if read_run(folder) is None:
         return None
     summaries = [summary for summary in funnel(folder) if summary.shards]
@@ -102,8 +103,8 @@ def real(config: Config) -> dict[str, float] | None:
 
 
 def _rows(folder: Path, stage: str, table: str) -> float:
-    receipts = [read_receipt(path.with_suffix("")) for path in (folder / "stages" / stage).glob("*.json")]
-    return float(sum(receipt.tables.get(table, {"rows": 0})["rows"] for receipt in receipts if receipt))
+    receipts = stage_receipts(folder / "stages" / stage)
+    return float(sum(receipt.tables.get(table, {"rows": 0})["rows"] for receipt in receipts))
 
 
 def _mark(config: Config) -> str:

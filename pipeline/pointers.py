@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from pipeline.engine import quoted
+from pipeline.database import connect, quoted
 from pipeline.errors import UserError
+from pipeline.places import read_bytes
 from pipeline.remote import RemoteFile, about, is_remote
 from pipeline.shards import THREADS, Picked
 from pipeline.stores import listed
@@ -64,7 +66,7 @@ def write_places(folder: Path, names: Sequence[str], asked: "Input") -> None:
         f'SELECT {quoted(asked.base)} || file AS file, "offset", length FROM ({rows}) ORDER BY file, "offset", length'
     )
     target = quoted(folder / "places.parquet")
-    with _connection() as connection:
+    with _one_thread() as connection:
         connection.sql(f"COPY ({query}) TO {target} (FORMAT parquet, ROW_GROUP_SIZE 100000)")
     for part in parts:
         part.unlink()
@@ -95,7 +97,7 @@ def _cuts(table: Path, split: int) -> Iterator[tuple[int, int, int, str]]:
 
 def picked(folder: Path) -> list[Picked]:
     table = str(folder / "places.parquet")
-    cuts = json.loads((folder / "cuts.json").read_text(encoding="utf-8"))
+    cuts = json.loads(read_bytes(folder / "cuts.json"))
     return [Picked(table, *values) for values in cuts]
 
 
@@ -103,7 +105,7 @@ def _ask(path: str, where: str, out: Path, key: str) -> None:
     """The pointers of one Parquet file for which the condition holds."""
     import duckdb
 
-    with _connection() as connection:
+    with _one_thread() as connection:
         store = _Store()
         if is_remote(path):
             connection.register_filesystem(store)
@@ -125,15 +127,12 @@ def _ask(path: str, where: str, out: Path, key: str) -> None:
             raise UserError(f"{key}: {path}: {' '.join(str(error).split())[:300]}") from None
 
 
-def _connection() -> Any:
-    """DuckDB that fetches no extensions."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.sql("SET autoinstall_known_extensions = false")
-    connection.sql("SET autoload_known_extensions = false")
-    connection.sql("SET threads = 1")  # files are asked side by side
-    return connection
+@contextmanager
+def _one_thread() -> Iterator[Any]:
+    """Files are asked side by side already."""
+    with connect() as connection:
+        connection.sql("SET threads = 1")
+        yield connection
 
 
 class _Store(AbstractFileSystem):  # type: ignore[misc]

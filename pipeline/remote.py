@@ -189,7 +189,7 @@ def _ask_store(address: str, start: int, end: int | None, got: bytearray, until:
         info = store.info(path)
         size = int(info["size"])
         begin, end = start + len(got), size if end is None else min(end, size)
-        got += store.cat_file(path, begin, end) if begin < end else b""
+        got += store.cat_file(path, start=begin, end=end) if begin < end else b""
     except FileNotFoundError:
         raise NotThere(f"{address}: no such file") from None
     except PermissionError as error:

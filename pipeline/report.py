@@ -1,6 +1,5 @@
 """Receipts and ledgers in; the funnel, and what happened to one page, out as text."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,8 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.database import connect, read_parquet
 from pipeline.errors import UserError
 from pipeline.minhash import similarity
+from pipeline.places import place
+from pipeline.receipts import stage_receipts, tables_of
 from pipeline.run import read_run
 from pipeline.storage import read_rows
 from pipeline.stored import stored_record
@@ -84,11 +86,11 @@ def funnel(folder: Path) -> list[Summary]:
     summaries = []
     for name in _stages(folder):
         summary = Summary(name)
-        for path in sorted((folder / "stages" / name).glob("*.json")):
-            summary.add(Receipt(**json.loads(path.read_text(encoding="utf-8"))))
-        if name == "saving":
-            for file in (folder / "stages" / name / "answer").glob("*.parquet"):
-                summary.named, summary.wanted = (int(value) for value in next(read_rows(file)).values())
+        for receipt in stage_receipts(folder / "stages" / name):
+            summary.add(receipt)
+            for file in receipt.tables if name == "saving" else ():
+                row = next(read_rows(folder / "stages" / name / "answer" / file))
+                summary.named, summary.wanted = (int(value) for value in row.values())
         summaries.append(summary)
     return summaries
 
@@ -203,24 +205,19 @@ def tables(folder: Path, name: str) -> dict[str, list[str]]:
     """For each stage of a run the files of the table `name` that its receipts tell of."""
     found: dict[str, list[str]] = {}
     for stage in _stages(folder):
-        files = sorted((folder / "stages" / stage).glob(f"*.{name}.parquet"))
-        found[stage] = [str(file) for file in files if file.with_name(file.name.split(".")[0] + ".json").exists()]
+        found[stage] = tables_of(folder / "stages" / stage, name)
     return found
 
 
 def select(files: list[str], columns: str, where: str, *values: Any) -> list[dict[str, Any]]:
     """Rows of Parquet files by a condition; `?` stands for a value."""
-    import duckdb
-
     if not files:
         return []
-    connection = duckdb.connect()
-    connection.sql("SET TimeZone = 'UTC'")
-    columns_of = connection.execute(
-        f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false) WHERE {where}", [files, *values]
-    )
-    names = [column[0] for column in columns_of.description]
-    return [dict(zip(names, row, strict=True)) for row in columns_of.fetchall()]
+    with connect(files) as connection:
+        connection.sql("SET TimeZone = 'UTC'")
+        columns_of = connection.execute(f"SELECT {columns} FROM {read_parquet(files)} WHERE {where}", list(values))
+        names = [column[0] for column in columns_of.description]
+        return [dict(zip(names, row, strict=True)) for row in columns_of.fetchall()]
 
 
 def _unseen(url: str, folder: Path) -> UserError:
@@ -327,7 +324,7 @@ def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
 def _with_earlier(folder: Path) -> list[Path]:
     """The folder of a run and those of the runs that it was made against."""
     run = read_run(folder)
-    return [folder, *(Path(name) for name in (run or {}).get("input", {}).get("against", []))]
+    return [folder, *(place(name) for name in (run or {}).get("input", {}).get("against", []))]
 
 
 def _alike(folder: Path, one: tuple[int, int], other: tuple[int, int]) -> str:

@@ -1,15 +1,17 @@
 """A run: stages and queries in order, each done only where its fingerprint is not that of a receipt already there."""
 
 import ast
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import string
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,15 +20,19 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from pipeline import places
 from pipeline.asking import use
 from pipeline.choose import choose
 from pipeline.config import Config
 from pipeline.earlier import ANSWERS, judges, read_earlier
-from pipeline.engine import Engine, LocalEngine
+from pipeline.engine import Engine, InProcess, LocalEngine
 from pipeline.errors import UserError
 from pipeline.keys import identity_of
+from pipeline.lease import WHOLE, InUse, Lease
 from pipeline.part import Part
+from pipeline.places import at_once, entries, on_store, place, read_bytes, remove, remove_folder, upload
 from pipeline.progress import Progress
+from pipeline.receipts import Known, answered, finished, partitions, slim, stage_receipts
 from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
@@ -63,15 +69,22 @@ class Stage:
     name: str
     prefixes: dict[int, tuple[str, ...]]
     fingerprints: dict[int, str]
-    receipts: dict[int, Receipt] = field(default_factory=dict)
+    receipts: dict[int, Receipt] = field(default_factory=dict)  # slim
+    held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables there, where that is known
 
     def by_content(self, table: str) -> "Stage":
         """The same, known by what this table holds: of what servers answer, which no setting determines."""
-        digests = {shard: _digest(receipt.tables.get(table)) for shard, receipt in self.receipts.items()}
-        return Stage(self.name, self.prefixes, digests, self.receipts)
+        told = {shard: read_receipt(place(prefixes[0])) for shard, prefixes in self.prefixes.items()}
+        digests = {shard: _digest(receipt.tables.get(table)) for shard, receipt in told.items() if receipt}
+        return Stage(self.name, self.prefixes, digests, self.receipts, self.held)
 
     def table(self, name: str) -> Table:
-        files = [f"{prefix}.{name}.parquet" for prefixes in self.prefixes.values() for prefix in prefixes]
+        files = [
+            f"{prefix}.{name}.parquet"
+            for prefixes in self.prefixes.values()
+            for prefix in prefixes
+            if name in self.held.get(prefix, (name,))
+        ]
         return Table(files, _digest([name, sorted(self.fingerprints.items())]))
 
     def beside(self, other: "Stage") -> "Stage":
@@ -80,24 +93,37 @@ class Stage:
         prefixes = {shard: self.prefixes.get(shard, ()) + other.prefixes.get(shard, ()) for shard in shards}
         marks = {shard: [s.fingerprints[shard] for s in (self, other) if shard in s.fingerprints] for shard in shards}
         fingerprints = {shard: found[0] if len(found) == 1 else _digest(found) for shard, found in marks.items()}
-        return Stage(self.name, prefixes, fingerprints, self.receipts | other.receipts)
+        return Stage(self.name, prefixes, fingerprints, self.receipts | other.receipts, self.held | other.held)
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> "Stage":
         """The same shards, several taken for one."""
         prefixes = {i: tuple(p for shard in group for p in self.prefixes[shard]) for i, group in enumerate(groups)}
         fingerprints = {i: _digest([self.fingerprints[shard] for shard in group]) for i, group in enumerate(groups)}
-        return Stage(self.name, prefixes, fingerprints)
+        return Stage(self.name, prefixes, fingerprints, held=self.held)
+
+
+def _stage(name: str, folder: Path, receipts: dict[int, Receipt]) -> Stage:
+    """The stage whose shards have left these receipts in a folder."""
+    prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in receipts}
+    fingerprints = {shard: receipt.fingerprint for shard, receipt in receipts.items()}
+    held = {prefixes[shard][0]: tuple(map(sys.intern, receipt.tables)) for shard, receipt in receipts.items()}
+    return Stage(name, prefixes, fingerprints, receipts, held)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query left: a folder with one partition a shard."""
+    """What a query left: a folder with one partition a shard. `names`: of the files in it, as its receipt tells them."""
 
     folder: Path
     fingerprint: str
+    names: dict[int | None, tuple[str, ...]]
 
     def table(self) -> Table:
-        return Table(sorted(map(str, self.folder.rglob("*.parquet"))), self.fingerprint)
+        return Table(sorted(file for shard in self.names for file in self.of(shard)), self.fingerprint)
+
+    def of(self, shard: int | None) -> tuple[str, ...]:
+        """The files for a shard; by None those that are for all of them."""
+        return tuple(str(self.folder / name) for name in self.names.get(shard, ()))
 
 
 class Run:
@@ -109,29 +135,40 @@ class Run:
 
     def __init__(self, config: Config, path: str, engine: str = "local", part: Part | None = None) -> None:
         """`engine`: `local` or `ray`. `part`: the share of this process, where several do the run."""
-        self.config, self.path, self.folder = config, path, Path(config.output)
+        self.config, self.path, self.folder = config, path, place(config.output)
         self._engine, self.part = engine, part
+        lease = part.lease if part else WHOLE
+        self.local = local_of(config, lease)  # what is under way, on this machine
         self.stages: list[str] = []
         self.failures: list[Receipt] = []
         self.retracted: list[Stage] = []  # what of earlier runs falls by the decisions of this one
         self.keys = identity_of(config.duplicates)
         self.earlier = read_earlier(config.input.against, self.keys, path)
         self.shards = range(max((run.shards.stop for run in self.earlier), default=0), 0)
-        self._locks: list[int] = []
         self.done = 0  # shards and queries done now, not found done
         self.progress = Progress()
-        self.asking = (config.input.fetch, config.input.cache, self.folder / ".hosts")
+        self.asking = (config.input.fetch, config.input.cache, self.local / ".hosts")
+        self.storing = (config.engine.store, self.local)
+        self.lease = Lease(self.folder, lease, config.engine.store.beat)
+        self._begun: set[str] = set()  # stages that were ever worked at in this folder
 
     def __enter__(self) -> Self:
-        self._claim()
+        places.use(*self.storing)
+        try:
+            self._claim()
+        except UserError:
+            with suppress(OSError):  # another run of this machine may be using it
+                self.local.rmdir()
+            raise
         use(*self.asking)
         about.cache_clear()  # of runs before in this process
-        if self.part is None:  # else what lies there may be somebody's work; each cleans up after itself
-            remove_leftovers(self.folder)
+        answered.cache_clear()
+        if self._alone:  # else what lies there may be somebody's work; each cleans up after itself
+            remove_leftovers(self.local)
         try:
             self.engine: Engine = self._engine_of().__enter__()
         except BaseException:
-            self._release()
+            self.lease.__exit__(None, None, None)
             raise
         return self
 
@@ -139,47 +176,55 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.engine.__exit__(kind, error, trace)
-        if self.part is None and error is not None:
-            remove_leftovers(self.folder)  # of workers that had to be ended
-        self._release()
+        if error is not None and self._alone:
+            remove_leftovers(self.local)  # of workers that had to be ended
+        elif error is None and on_store(self.folder):
+            shutil.rmtree(self.local, ignore_errors=True)
+        self.lease.__exit__(kind, error, trace)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether nobody else works in the folder of what is under way."""
+        return self.part is None or on_store(self.folder)
 
     def _engine_of(self) -> Engine:
+        kind = LocalEngine if self.config.engine.workers != 0 else InProcess
+        local = kind(self.config.engine, self.local / "spill")
         if self._engine == "local":
-            return LocalEngine(self.config.engine, self.folder / "spill")
+            return local
         from pipeline.cluster import RayEngine
 
-        told = self.config.model_dump(mode="json", exclude={"engine", "output", "plan"})
-        return RayEngine(self.config.engine, [str((self.folder / "run.json").resolve()), *sorted(_files(told))])
-
-    def _release(self) -> None:
-        for lock in self._locks:
-            os.close(lock)
+        files = _files(self.config.model_dump(mode="json", exclude={"engine", "output", "plan"}))
+        if on_store(self.folder):  # Daft's answers are put together in a folder that all nodes see
+            return RayEngine(self.config.engine, sorted(files), local)
+        return RayEngine(self.config.engine, [str((self.folder / "run.json").resolve()), *sorted(files)])
 
     def _claim(self) -> None:
         mine = self._identity()
         try:
-            others = self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir())
-            if others and not (self.folder / "run.json").exists():
+            theirs = read_run(self.folder)
+            if theirs is None and any(not path.name.startswith(".") for path in entries(self.folder)):
                 raise UserError(
                     f"{self.path}: output: {self.folder} holds other files and no run; choose an empty folder"
                 )
-            theirs = read_run(self.folder)
             if theirs is not None and {key: theirs.get(key) for key in mine} != mine:
                 differs = next(key for key in mine if theirs.get(key) != mine[key])
                 raise UserError(
                     f"{self.path}: output: {self.folder} is the output of another configuration: {differs} was "
                     f"{json.dumps(theirs.get(differs))}, is {json.dumps(mine[differs])}; choose another folder or remove it"
                 )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._locks.append(os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644))
-            fcntl.flock(self._locks[0], (fcntl.LOCK_SH if self.part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if on_store(self.folder) and self.folder.fs.protocol == "memory" and self.config.engine.workers != 0:  # type: ignore[attr-defined]
+                raise UserError(f"{self.path}: output: no other process sees memory://; set engine.workers: 0")
+            if not on_store(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self.lease.__enter__()
             if self.part:
-                self._locks.append(self.part.claim(self.folder))
+                self.part.announce(self.folder)
+            theirs = read_run(self.folder)  # as whoever held it before has left it
+            self._begun = {*theirs.get("begun", []), *theirs["stages"]} if theirs else set()
             self._remember()
-        except BlockingIOError:
-            self._release()
-            another = f"another run, or another process that does part {self.part}" if self.part else "another run"
-            raise UserError(f"{self.path}: output: {self.folder} is in use by {another}") from None
+        except InUse as error:
+            raise UserError(f"{self.path}: output: {error}") from None
         except OSError as error:
             raise UserError(f"{self.path}: output: {self.folder} cannot be written: {error.strerror}") from None
 
@@ -188,9 +233,10 @@ class Run:
         return {"name": self.config.name, "input": self.config.input.choice}
 
     def _remember(self) -> None:
-        if self.part and not self.part.leads and (self.folder / "run.json").exists():
+        if not self._leads and read_run(self.folder) is not None:
             return
         about = {"keys": self.keys, "shards": [self.shards.start, self.shards.stop], "stages": self.stages}
+        about["begun"] = sorted({*self._begun, *self.stages})
         write_json(self.folder / "run.json", self._identity() | about)
 
     def warcs(self) -> Stage:
@@ -217,10 +263,10 @@ class Run:
         """What a stage left in the earlier runs that this one is made against."""
         found = Stage(name, {}, {})
         for folder in (run.folder / "stages" / name for run in self.earlier):
-            receipts = [read_receipt(path.with_suffix("")) for path in sorted(folder.glob("*.json"))]
-            whole = {receipt.shard: receipt for receipt in receipts if receipt and not receipt.error}
-            prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in whole}
-            found = found.beside(Stage(name, prefixes, {s: r.fingerprint for s, r in whole.items()}, whole))
+            if on_store(folder) and finished(folder) is None:
+                raise UserError(f"{self.path}: input.against: {folder}: is not whole; run that configuration again")
+            whole = {receipt.shard: slim(receipt) for receipt in stage_receipts(folder) if not receipt.error}
+            found = found.beside(_stage(name, folder, whole))
         return found
 
     def judges(self) -> Stage:
@@ -234,19 +280,21 @@ class Run:
 
     def earlier_verdicts(self, name: str, columns: Table) -> Table:
         """All that a query has said about the shards of earlier runs; `columns` is a table of its columns."""
-        places = [
-            folder / "stages" / name / "answer" / f"shard={s}" for s, f in judges(self.earlier).items() for folder in f
-        ]
-        files = sorted(str(file) for place in places for file in place.glob("*.parquet"))
+        stages = [(shard, run / "stages" / name) for shard, runs in judges(self.earlier).items() for run in runs]
+        files = sorted(
+            str(stage / "answer" / file) for shard, stage in stages for file in answered(stage).get(shard, ())
+        )
         marks = [_asked(run.folder, name) for run in self.earlier]
         return Table([*files, *columns.files], _digest([name, marks, columns.fingerprint]))
 
     def parts(self, answer: Answer, count: int) -> Stage:
         """The partitions of an answer as a stage whose shards they are, where these are not those of the input."""
-        folders: dict[int, tuple[str, ...]] = dict.fromkeys(range(count), (str(answer.folder),))
-        rows = {part: _rows(answer.folder / f"shard={part}") for part in range(count)}
-        receipts = {part: Receipt("parts", part, answer.fingerprint, rows_out=rows[part]) for part in range(count)}
-        return Stage("parts", folders, dict.fromkeys(range(count), answer.fingerprint), receipts)
+        files = {part: answer.of(part) for part in range(count)}
+        receipt = read_receipt(answer.folder.parent / "query")
+        assert receipt is not None
+        rows = {part: sum(receipt.tables[name]["rows"] for name in answer.names.get(part, ())) for part in files}
+        receipts = {part: Receipt("parts", part, answer.fingerprint, rows_out=rows[part]) for part in files}
+        return Stage("parts", files, dict.fromkeys(range(count), answer.fingerprint), receipts)
 
     def each(
         self,
@@ -259,7 +307,9 @@ class Run:
         stages = {key: value for key, value in inputs.items() if isinstance(value, Stage)}
         answers = {key: value for key, value in inputs.items() if isinstance(value, Answer)}
         shards = sorted(set.intersection(*(set(stage.prefixes) for stage in stages.values())))
+        begun = name in self._begun
         folder = self._stage_folder(name)
+        known = Known(folder, shards, begun)
         sections = settings if isinstance(settings, tuple) else (settings,)
         dumped = [section.model_dump(mode="json") for section in sections]
         about = [name, code_version(task.__module__), dumped, [identity(path) for path in sorted(_files(dumped))]]
@@ -267,39 +317,44 @@ class Run:
         jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
         theirs: dict[int, tuple[Path, str]] = {}
-        left = left_in(folder)
-        counters = self.folder / (f".counters-{self.part.number}" if self.part else ".counters")
+        left = {} if on_store(folder) else left_in(folder)
+        counters = self.local / (f".counters-{self.part.number}" if self.part else ".counters")
         for shard in shards:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
             prefix = folder / f"{shard:05d}"
             fingerprint = _digest([about, read])
-            receipt = read_receipt(prefix)
-            if receipt and receipt.fingerprint == fingerprint and not receipt.error and _whole(prefix, receipt):
-                receipts[shard] = receipt
+            if receipt := known.receipt(shard, fingerprint):
+                receipts[shard] = slim(receipt)
                 continue
             if self.part and not self.part.mine(shard):
                 theirs[shard] = prefix, fingerprint
                 continue
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
-            paths |= {key: (str(answer.folder),) for key, answer in answers.items()}
-            job = Job(
-                name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking,
-                by=self.part.token if self.part else "", stale=left.get(prefix.name, ()),
+            paths |= {key: answer.of(shard) or answer.of(None) for key, answer in answers.items()}
+            held = {p: stage.held[p] for key, stage in stages.items() for p in stage.prefixes[shard] if p in stage.held}
+            jobs.append(
+                Job(
+                    name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking,
+                    storing=self.storing, held=held, by=self.part.token if self.part else "", stale=left.get(prefix.name, ()),
+                )
             )  # fmt: skip
-            jobs.append(job)
-        if self._leads:
-            self._prune(folder, shards)
-        receipts |= self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards})
+        known.clean(shards, [job.shard for job in jobs], self._leads)
+        for receipt in self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards}):
+            receipts[receipt.shard] = slim(receipt)
+            known.done(receipt)
         if self.part:
-            came = self.part.receipts(self.folder, name, theirs)
-            self.failures += [receipt for receipt in came.values() if receipt.error]
-            receipts |= came
-        finished = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
-        if shards and not finished:
+            for receipt in self.part.receipts(self.folder, name, theirs):
+                if receipt.error:
+                    self.failures.append(receipt)
+                receipts[receipt.shard] = slim(receipt)
+                known.done(receipt)
+        if self._leads:
+            known.finish(shards)
+        whole = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
+        if shards and not whole:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
-        self._check_quarantine(name, list(finished.values()))
-        prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in finished}
-        return Stage(name, prefixes, {shard: r.fingerprint for shard, r in finished.items()}, finished)
+        self._check_quarantine(name, list(whole.values()))
+        return _stage(name, folder, whole)
 
     def _check_quarantine(self, name: str, receipts: list[Receipt]) -> None:
         """A rule may fail on an odd page; one that fails on many would change the corpus, so the run stops."""
@@ -311,14 +366,14 @@ class Run:
                 f"is {self.config.max_quarantined:g}; `carnac explain {self.path} --rule {QUARANTINED}` shows which"
             )
 
-    def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> dict[int, Receipt]:
-        receipts = {}
+    def _perform(self, name: str, jobs: list[Job], weights: dict[int, int]) -> Iterator[Receipt]:
         if jobs:
             jobs[0].counters.unlink(missing_ok=True)
         with self.progress.stage(name, jobs, weights) as shown:
             for job, death in self.engine.each(perform, jobs, without_the_deadly, name):
                 if death is not None:
-                    clear(job.prefix)
+                    if not on_store(job.prefix):
+                        clear(job.prefix)
                     failed = Receipt(
                         job.stage, job.shard, job.fingerprint, error=death.how, trace=death.trace, by=job.by
                     )
@@ -326,11 +381,11 @@ class Run:
                 receipt = read_receipt(job.prefix)
                 assert receipt is not None
                 self.done += 1
+                self.lease.check()
                 if receipt.error:
                     self.failures.append(receipt)
-                receipts[job.shard] = receipt
                 shown(receipt)
-        return receipts
+                yield receipt
 
     def sql(self, name: str, by: str | None = "shard", query: str | None = None, **tables: Table | int) -> Answer:
         """Asks `queries/<query or name>.sql` of the tables; whole numbers take the places of `$name` in its text."""
@@ -357,30 +412,44 @@ class Run:
         fingerprint = _digest(about)
         if self.part and not self._leads:
             folder = self.folder / "stages" / name
-            self.part.answered(name, folder / "query", fingerprint)
-            return Answer(folder / "answer", fingerprint)
+            receipt = self.part.answered(name, folder / "query", fingerprint)
+            return Answer(folder / "answer", fingerprint, partitions(receipt))
+        begun = name in self._begun
         folder = self._stage_folder(name)
-        receipt = read_receipt(folder / "query")
-        answer = Answer(folder / "answer", fingerprint)
-        if receipt and receipt.fingerprint == fingerprint:
-            return answer
-        shutil.rmtree(folder)
-        aside = folder / ".answer.tmp"
-        aside.parent.mkdir(parents=True)
+        receipt = read_receipt(folder / "query") if begun or not on_store(folder) else None
+        if receipt and receipt.fingerprint == fingerprint and receipt.tables:
+            return Answer(folder / "answer", fingerprint, partitions(receipt))
+        self.lease.check()
+        if on_store(folder):
+            aside = self.local / ".answer.tmp"
+            shutil.rmtree(aside, ignore_errors=True)
+            if begun:
+                remove([folder / "query.json"])
+                remove_folder(folder / "answer")
+        else:
+            shutil.rmtree(folder)
+            aside = folder / ".answer.tmp"
+            folder.mkdir(parents=True)
         started = time.perf_counter()
         with self.progress.query(name):
             write(aside)
-        aside.rename(answer.folder)
-        size = sum(file.stat().st_size for file in answer.folder.rglob("*") if file.is_file())
-        seconds = round(time.perf_counter() - started, 3)
-        write_receipt(folder / "query", Receipt(name, -1, fingerprint, seconds=seconds, bytes=size))
+        receipt = Receipt(name, -1, fingerprint, tables=_written(aside))
+        if on_store(folder):
+            at_once(lambda file: upload(aside / file, folder / "answer" / file), receipt.tables)
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder / "answer")
+        receipt.bytes = sum(table["bytes"] for table in receipt.tables.values())
+        receipt.seconds = round(time.perf_counter() - started, 3)
+        write_receipt(folder / "query", receipt)
         self.done += 1
-        return answer
+        return Answer(folder / "answer", fingerprint, partitions(receipt))
 
     def forget(self, names: Iterable[str]) -> None:
         """Removes what queries of these names left when a run asked more of them."""
         for name in names if self._leads else ():
-            shutil.rmtree(self.folder / "stages" / name, ignore_errors=True)
+            if name in self._begun or not on_store(self.folder):
+                remove_folder(self.folder / "stages" / name)
 
     @property
     def _leads(self) -> bool:
@@ -388,18 +457,13 @@ class Run:
 
     def _stage_folder(self, name: str) -> Path:
         folder = self.folder / "stages" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        if not on_store(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._begun.add(name)
         if name not in self.stages:
             self.stages.append(name)
             self._remember()  # so that what a killed run did can be told, too
         return folder
-
-    def _prune(self, folder: Path, shards: list[int]) -> None:
-        """Removes what shards left that are no longer in the input."""
-        names = {f"{shard:05d}" for shard in shards}
-        for path in folder.iterdir():
-            if path.is_file() and not path.name.startswith(".") and path.name.split(".")[0] not in names:
-                path.unlink()
 
 
 class WorkFailed(UserError):
@@ -408,10 +472,20 @@ class WorkFailed(UserError):
     status = 1
 
 
+def local_of(config: Config, lease: str) -> Path:
+    """The folder on this machine for what a run has under way: its output, if that is here; or else one that a run which
+    goes on finds again."""
+    folder = place(config.output)
+    if not on_store(folder):
+        return folder
+    name = hashlib.sha256(f"{config.output} {lease}".encode()).hexdigest()[:16]
+    return Path(config.engine.spill or tempfile.gettempdir()) / f"carnac-{os.getuid()}-{name}"
+
+
 def read_run(folder: Path) -> dict[str, Any] | None:
     """What `run.json` says of a folder: the name and input of its configuration and the stages, in order."""
     try:
-        read: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        read: dict[str, Any] = json.loads(read_bytes(folder / "run.json"))
     except FileNotFoundError:
         return None
     except ValueError:
@@ -433,19 +507,16 @@ def _files(value: Any) -> set[str]:
     return {value} if isinstance(value, str) and Path(value).is_file() else set()
 
 
-def _whole(prefix: Path, receipt: Receipt) -> bool:
-    """Whether the tables are there with the sizes that the receipt says."""
-    for name, table in receipt.tables.items():
-        path = Path(f"{prefix}.{name}.parquet")
-        if not path.is_file() or path.stat().st_size != table["bytes"]:
-            return False
-    return True
-
-
-def _rows(folder: Path) -> int:
+def _written(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a receipt says of the files that were written below a folder."""
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(file).num_rows for file in folder.glob("*.parquet"))
+    found = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        rows = pq.read_metadata(file).num_rows if file.suffix == ".parquet" else 0
+        about = {"rows": rows, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
+        found[file.relative_to(folder).as_posix()] = about
+    return found
 
 
 def _weight(stages: dict[str, Stage], shard: int) -> int:

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
-import pyarrow.parquet as pq
-
 from pipeline.archive import Inflated, open_warc, size_of
 from pipeline.asking import Unreachable, settings
 from pipeline.errors import UserError
 from pipeline.header import opens_record, search
 from pipeline.members import CHUNK, GZIPPED, Damaged, Member, border, codec_of, next_member, past_skippable
-from pipeline.storage import identity
+from pipeline.storage import identity, open_table
 from pipeline.warc import Damage, Record, no_warc, read, read_places
 
 FIRST = 64 << 20  # bytes in which a file that can be cut shows a second member
@@ -91,7 +89,7 @@ class Picked(NamedTuple):
                 yield file, item
 
     def _places(self) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        with pq.ParquetFile(self.table) as table:
+        with open_table(self.table) as table:
             at, rows = 0, []
             for number in range(table.num_row_groups):
                 size = table.metadata.row_group(number).num_rows

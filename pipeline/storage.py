@@ -1,6 +1,5 @@
-"""Where things lie: inputs named by the user are listed, outputs are written aside and renamed when whole."""
+"""Where things lie: inputs named by the user are listed, outputs are written aside and get their names when whole."""
 
-import errno
 import glob
 import hashlib
 import json
@@ -15,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.archive import WACZ_SUFFIX, WARC_SUFFIXES, base_name, open_warc, warcs_inside
-from pipeline.errors import StorageFull, UserError
+from pipeline.errors import UserError
+from pipeline.places import FULL, full, going_to, here, on_store, place, write_bytes
 from pipeline.remote import about, is_remote
 from pipeline.stores import listed
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BATCH = 512  # rows that wait before they are written
 
 
@@ -78,29 +77,38 @@ def identity(path: str) -> str:
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """A name to write to beside `path`; renamed to `path` at the end, removed if writing fails.
+    """A name to write to beside `path`; renamed to `path` at the end, removed if writing fails. Of a path on a store it is
+    one of this machine, and what was written goes there whole at the end.
 
     Raises:
         StorageFull: the disk, a quota or a limit on file sizes stopped the writing.
     """
+    if on_store(path):
+        with _or_full(path), going_to(path) as temporary:
+            yield temporary
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno in _FULL:
-            raise StorageFull(
-                f"{path}: {os.strerror(error.errno)}; what was finished is kept: make room, run again"
-            ) from None
-        raise
+        with _or_full(path):
+            yield temporary
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
+@contextmanager
+def _or_full(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise full(path, os.strerror(error.errno)) from None
+        raise
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process was writing."""
+    """Removes what a killed process was writing on this machine; on a store nothing is half written."""
     for path in list(folder.rglob(".*.tmp")):
         if path.is_dir():
             shutil.rmtree(path)
@@ -109,8 +117,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    if on_store(path):
+        write_bytes(path, text.encode())
+        return
     with aside(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 class TableWriter:
@@ -174,9 +186,27 @@ class TableWriter:
 
 def read_rows(path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, a few at a time in memory."""
-    with pq.ParquetFile(path) as file:
+    with here(place(path)) as found, pq.ParquetFile(found) as file:
         for batch in file.iter_batches(batch_size=256, columns=columns):
             yield from batch.to_pylist()
+
+
+def read_table(path: str | Path) -> pa.Table:
+    """A Parquet file, all of it in memory. Raises FileNotFoundError."""
+    with here(place(path)) as found, pq.ParquetFile(found) as file:
+        return file.read()
+
+
+@contextmanager
+def open_table(path: str | Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of which little is read: of one on a store only what is asked for comes here."""
+    source: Any = place(path)
+    if on_store(source):
+        from pipeline.database import StoredFile
+
+        source = StoredFile.at(source)
+    with pq.ParquetFile(source) as file:
+        yield file
 
 
 def sha256_of(path: Path) -> str:

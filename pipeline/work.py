@@ -18,9 +18,10 @@ import pyarrow as pa
 
 from filters.page import text_and_image
 from filters.verdict import Verdict
-from pipeline import asking
+from pipeline import asking, places
 from pipeline.document import SCHEMA, Document, from_row, to_row
 from pipeline.errors import StorageFull
+from pipeline.places import folder_here, kept_at, on_store, place, read_bytes, scratch
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
 from pipeline.worker import Death, alive, on_second_try, watched
 
@@ -50,7 +51,7 @@ LEDGER = pa.schema(
 
 @dataclass(frozen=True)
 class Job:
-    """A shard of a stage. `inputs`: for each name WARC paths, prefixes of a stage's tables or a query's folder."""
+    """A shard of a stage. `inputs`: for each name WARC paths, prefixes of a stage's tables or the files of a query."""
 
     stage: str
     shard: int
@@ -65,11 +66,13 @@ class Job:
         default_factory=dict
     )  # documents on which the worker died, and how: they are left out
     asking: tuple[Any, ...] | None = None  # what `asking.use` takes
+    storing: tuple[Any, ...] | None = None  # what `places.use` takes
+    held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables that its receipt tells of
     by: str = ""  # the process that has it done, where several share a run
     stale: tuple[str, ...] | None = None  # names of what lay there of this shard when the run came to it, if known
 
 
-@dataclass
+@dataclass(slots=True)
 class Receipt:
     """What a finished shard leaves beside its tables; one with an error is a shard that failed."""
 
@@ -93,8 +96,16 @@ class Receipt:
 def read_receipt(prefix: Path) -> Receipt | None:
     """The receipt of a shard, or none where there is no whole one."""
     try:
-        return Receipt(**json.loads(prefix.with_suffix(".json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return receipt_of(read_bytes(prefix.with_suffix(".json")))
+    except OSError:
+        return None
+
+
+def receipt_of(data: bytes | None) -> Receipt | None:
+    """What a file holds, if that is a whole receipt."""
+    try:
+        return Receipt(**json.loads(data or b""))
+    except (ValueError, TypeError):
         return None
 
 
@@ -114,6 +125,7 @@ class Work:
         self.notes: dict[str, Any] = {}
         self._job, self._stack = job, stack
         self._counted = time.monotonic()
+        job.counters.parent.mkdir(parents=True, exist_ok=True)  # of a machine on which nothing of the run was done yet
         self._counters = os.open(job.counters, os.O_WRONLY | os.O_CREAT)
         stack.callback(os.close, self._counters)
 
@@ -147,8 +159,10 @@ class Work:
     def rows(self, name: str, table: str) -> Iterator[dict[str, Any]]:
         """The rows of a table of the stage that is called `name` here, in their order."""
         for prefix in self.inputs[name]:
-            path = Path(f"{prefix}.{table}.parquet")
-            if path.exists():  # a shard that kept nothing has none; a lost one was seen when its receipt was checked
+            path = place(f"{prefix}.{table}.parquet")
+            # A shard that kept nothing has no table; a lost one was seen when its receipt was checked.
+            held = self._job.held.get(prefix)
+            if path.exists() if held is None else table in held:
                 yield from read_rows(path)
 
     def verdicts(self, name: str) -> list[dict[str, Any]]:
@@ -162,30 +176,35 @@ class Work:
 
     def partition(self, name: str) -> list[Path]:
         """The files that a query wrote for this shard; none if it was not asked."""
-        return [
-            file
-            for folder in self.inputs.get(name, ())
-            for file in sorted(Path(folder).glob(f"shard={self.shard}/*.parquet"))
-        ]
+        return [place(file) for file in self.inputs.get(name, ())]
 
-    @property
-    def prefix(self) -> Path:
-        """Of all that this job writes. A file that is no table of the job outlives it."""
-        return self._job.prefix
+    def folder(self, name: str) -> Path:
+        """Where the files lie that a query wrote for all shards; on this machine, for they are opened by memory map."""
+        return folder_here([place(file) for file in self.inputs[name]])
+
+    def kept(self, suffix: str) -> Path:
+        """A file of this shard that is no table and outlives the job, to be gone on with by the next."""
+        return self._stack.enter_context(kept_at(self._job.prefix.with_suffix(suffix)))
 
     @property
     def scratch(self) -> Path:
         """A folder of this job's own for what need not last; removed when the job ends."""
-        folder = self._job.prefix.with_name(f".{self._job.prefix.name}.scratch.tmp")
+        prefix = self._job.prefix
+        folder = (scratch() if on_store(prefix) else prefix.parent) / f".{prefix.name}.{os.getpid()}.scratch.tmp"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return folder
 
+    @property
+    def stages(self) -> Path:
+        """The folder of all stages of this run."""
+        return self._job.prefix.parents[1 + self._job.stage.count("/")]
+
     def table(self, name: str, schema: pa.Schema, row_group_size: int = 64 * 10**6) -> TableWriter:
         """The output table `name` of this shard, made at the first call."""
         if name not in self.tables:
-            path = self._stack.enter_context(aside(Path(f"{self._job.prefix}.{name}.parquet")))
+            path = self._stack.enter_context(aside(place(f"{self._job.prefix}.{name}.parquet")))
             self.tables[name] = TableWriter(path, schema, row_group_size)
             self._stack.callback(self.tables[name].close)
         return self.tables[name]
@@ -297,7 +316,10 @@ def perform(job: Job) -> None:
     started, worked = time.perf_counter(), time.process_time()
     receipt = Receipt(job.stage, job.shard, job.fingerprint, by=job.by)
     receipt.trace = [line for death in job.deadly.values() for line in (death.how, *death.trace)]
-    clear(job.prefix, None if on_second_try() else job.stale)
+    if job.storing:
+        places.use(*job.storing)
+    if not on_store(job.prefix):  # there it was removed before the first job of the stage began, with one call for many
+        clear(job.prefix, None if on_second_try() else job.stale)
     if job.asking:
         asking.use(*job.asking)
     try:
@@ -305,11 +327,8 @@ def perform(job: Job) -> None:
             work = Work(job, stack)
             job.task(work, job.settings)
             work.count(force=True)
-        for name in list(work.tables):
-            path = Path(f"{job.prefix}.{name}.parquet")
-            receipt.tables[name] = {
-                "rows": work.tables[name].rows, "bytes": path.stat().st_size, "sha256": sha256_of(path)
-            }  # fmt: skip
+            tables = {name: _closed(table) for name, table in work.tables.items()}
+        receipt.tables = tables
         receipt.rows_in, receipt.rows_out, receipt.notes = work.rows_in, work.rows_out, work.notes
         receipt.drops = {level: dict(sorted(rules.items())) for level, rules in sorted(work.drops.items())}
         receipt.reasons = {rule: dict(sorted(found.items())) for rule, found in sorted(work.reasons.items())}
@@ -322,6 +341,12 @@ def perform(job: Job) -> None:
     receipt.seconds = round(time.perf_counter() - started, 3)
     receipt.processor = round(time.process_time() - worked, 3)
     write_receipt(job.prefix, receipt)
+
+
+def _closed(table: TableWriter) -> dict[str, Any]:
+    """What a receipt says of a table; it is measured before it goes to its place, which may be far."""
+    table.close()
+    return {"rows": table.rows, "bytes": table.path.stat().st_size, "sha256": sha256_of(table.path)}
 
 
 def key64(*parts: str) -> int:

@@ -61,7 +61,7 @@ def write_verdicts(folder: Path, shard: int, rows: Sequence[dict[str, Any]]) -> 
     path = folder / f"shard={shard}" / "data_0.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows)), path)
-    return (str(folder),)
+    return (str(path),)
 
 
 def job(task: Task, settings: Any, folder: Path, shard: int = 0, **inputs: tuple[str, ...]) -> Job:

@@ -244,7 +244,7 @@ def test_documents_that_kill_or_hold_their_worker_cost_themselves(configuration:
         pages = run.each("documents", read_documents, run.config.extract, warc=run.warcs())
         kept = run.each("stumble", stumble, run.config.extract, documents=pages)
         assert not run.failures
-    assert kept.receipts[1].drops == {"document": {WORKER_DIED: 2}}
+    assert receipts(run.folder, "stumble")[1]["drops"] == {"document": {WORKER_DIED: 2}}
     assert kept.receipts[1].rows_out == pages.receipts[1].rows_out - 2
     assert kept.receipts[0].rows_out == pages.receipts[0].rows_out
     told = [row["value"] for row in read_rows(Path(f"{kept.prefixes[1][0]}.ledger.parquet"))]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import Duplicates
+from pipeline.run import Answer
 from pipeline.verdicts import apply_verdicts
 from tests.documents import document, image, pieces, run_stage, write_verdicts
 
@@ -53,7 +54,11 @@ def test_an_older_capture_that_is_a_near_duplicate_too_goes_as_an_older_capture(
 
 
 def test_verdicts_on_another_shard_say_nothing_about_this_one(tmp_path: Path) -> None:
-    verdicts = said(tmp_path, "latest_url", {"row": 0, "twin_shard": 0, "twin_row": 1}, shard=1)
+    files = {number: (f"shard={number}/data_0.parquet",) for number in (1, 10)}
+    [other] = said(tmp_path, "latest_url", {"row": 0, "twin_shard": 0, "twin_row": 1}, shard=1)["latest_url"]
+    answer = Answer(tmp_path / "latest_url", "f", files)
+    assert answer.of(1) == (other,)
+    verdicts = {"latest_url": answer.of(0)}
     assert len(run_stage(apply_verdicts, ALL, [document("text", A)], tmp_path, **verdicts).kept) == 1
 
 

@@ -81,7 +81,7 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
     for row in work.rows_of("addresses"):
         hosts.setdefault(row["origin"], set()).update(filter(None, row["licences"].split("\n")))
     table = work.table("answers", ANSWERS)
-    journal = Journal(work.prefix.with_suffix(".journal"))
+    journal = Journal(work.kept(".journal"))
 
     def once(url: str) -> tuple[str, Reply]:
         reply = journal.find(url)

@@ -26,7 +26,7 @@ def ask_registry(work: Work, settings: "tuple[Spawning, Requests]") -> None:
     key, because it fails, or because its answer leaves the address out."""
     spawning, requests = settings
     table = work.table("consent", EVIDENCE)
-    registry = _Registry(spawning, requests, Journal(work.prefix.with_suffix(".journal")))
+    registry = _Registry(spawning, requests, Journal(work.kept(".journal")))
     try:
         for rows in _batches(work, spawning.batch):
             answer = registry.ask(sorted({address for row in rows if (address := requestable(row["url"]))}))
