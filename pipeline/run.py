@@ -412,8 +412,8 @@ class Run:
         fingerprint = _digest(about)
         if self.part and not self._leads:
             folder = self.folder / "stages" / name
-            receipt = self.part.answered(name, folder / "query", fingerprint)
-            return Answer(folder / "answer", fingerprint, partitions(receipt))
+            asked = self.part.answered(name, folder / "query", fingerprint)
+            return Answer(folder / "answer", fingerprint, partitions(asked))
         begun = name in self._begun
         folder = self._stage_folder(name)
         receipt = read_receipt(folder / "query") if begun or not on_store(folder) else None
