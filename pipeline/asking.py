@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import urllib3
 
 from pipeline.errors import UserError
+from pipeline.worker import alive
 
 if TYPE_CHECKING:
     from pipeline.config import Fetch
@@ -103,6 +104,7 @@ def place_at(host: str) -> Iterator[None]:
             finally:
                 os.close(place)
             break
+        alive()  # a host that wants to be left alone holds nobody's patience against the page
         time.sleep(max(_left_alone(folder), 0) + random.uniform(0.5, 1) * POLL)
 
 

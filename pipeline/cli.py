@@ -47,6 +47,20 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="ask again for images that could not be had for a passing reason: timed out, too many requests, …",
     )
+    run.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="this machine's processes, or a Ray cluster (RAY_ADDRESS)",
+    )
+    run.add_argument(
+        "--part",
+        metavar="I/N",
+        help="instead of all its share of every stage, I from 0 to N - 1; 0 also asks the queries",
+    )
+    run.add_argument(
+        "--wait", metavar="SECONDS", type=float, default=6 * 3600, help="how long to wait for other parts (6 hours)"
+    )
     run.set_defaults(command=_run)
 
     plan = commands.add_parser(
@@ -116,12 +130,17 @@ def _run(arguments: argparse.Namespace) -> int:
     from pipeline.earlier import write_retracted
     from pipeline.export import publish
     from pipeline.flow import flow
+    from pipeline.part import Part
     from pipeline.report import funnel, losses, print_funnel
     from pipeline.run import Run
+    from pipeline.storage import remove_leftovers
 
     settings = config.load(arguments.config, arguments.set)
     corpus = place(settings.output) / "corpus"
-    with Run(settings, arguments.config) as run:
+    part = Part.of(arguments.part, arguments.wait) if arguments.part else None
+    if part and (arguments.engine != "local" or arguments.retry_images):
+        raise UserError("--part: goes neither with --engine ray nor with --retry-images")
+    with Run(settings, arguments.config, arguments.engine, part) as run:
         if arguments.retry_images:
             from pipeline.fetched import retry
 
@@ -131,8 +150,13 @@ def _run(arguments: argparse.Namespace) -> int:
         except UserError as error:
             error.status = 1 if run.done else error.status
             raise
+        if part and not part.leads:
+            print(f"part {part}: done; part 0/{part.count} writes the corpus")
+            return 1 if run.failures else 0
         files = publish(shards, corpus, list(settings.export.forms))
         retracted = write_retracted(run.retracted, corpus)
+        if part:  # every shard is done, so that what is left was somebody's who died
+            remove_leftovers(run.folder)
     summaries = funnel(run.folder)
     write_card(corpus, settings, files, summaries, shards)
     console = Console(width=None if sys.stdout.isatty() else 120)

@@ -138,6 +138,33 @@ class Input(Section):
         return self.model_dump(mode="json", exclude={"cache", "fetch"}, exclude_none=True)
 
 
+class Resources(Section):
+    """What one shard of a stage holds while it is worked on, on a cluster."""
+
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0)
+    memory: Bytes | None = None
+
+    def __str__(self) -> str:
+        memory = f", {self.memory / 10**9:.3g} GB of memory" if self.memory else ""
+        return f"{self.cpus:g} CPUs, {self.gpus:g} GPUs{memory}"
+
+
+# The stages of pipeline/flow.py and of what it calls, by what stands before the first slash of their names.
+STAGES = (
+    "benchmarks", "consent", "decontaminate", "decontaminate_images", "documents", "earlier", "export", "fetched", "final",
+    "image_keys", "image_rules", "images", "keys", "near_duplicate", "near_image", "score_rules", "scores", "text",
+    "unique", "unique_images",
+)  # fmt: skip
+
+
+def _stages(named: dict[str, Resources]) -> dict[str, Resources]:
+    for name in named:
+        if name not in STAGES:
+            raise ValueError(f"{_unknown(name, list(STAGES)).replace('key', 'stage', 1)}")
+    return named
+
+
 class Store(Section):
     """How a store is asked, where the output lies on one."""
 
@@ -152,6 +179,11 @@ class EngineSettings(Section):
     memory: Bytes = 4 * 10**9  # of a query, before it spills
     spill: str | None = None  # folder for what does not fit; none: inside the run's output
     max_spill: Bytes | None = None  # there, at most; none: nine tenths of what is free
+    # Seconds that a worker may go without beginning a document or doing a unit of work; then it is ended and the document
+    # at hand left out. Longer than hosts may be waited for (input.fetch.deadline).
+    patience: float = Field(default=1800, gt=0)
+    resources: Annotated[dict[str, Resources], AfterValidator(_stages)] = {}  # of stages; with --engine ray
+    autoscales: bool = False  # whether nodes come to the cluster when they are asked for
     store: Store = Store()
 
 
@@ -681,6 +713,8 @@ class Config(Section):
     engine: EngineSettings = EngineSettings()
     extract: Extract = Extract()
     max_quarantined: float = Field(default=0.01, ge=0, le=1)  # share of a stage's documents on which a rule may fail
+    # Shards that may have failed when a query is asked, which then goes on without them; null: all but one.
+    max_failed_shards: int | None = Field(default=None, ge=0)
     text: RuleSet = RuleSet()
     scores: TextScores = TextScores()
     score_rules: ScoreRules = ScoreRules()

@@ -1,7 +1,6 @@
 """A block of code and a number of seconds in; `Late` out of the block where it takes longer."""
 
 import contextlib
-import multiprocessing
 import signal
 import threading
 import time
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 HARD = 10.0  # no call that the bounds of a page admit takes as long
+expendable = False  # whether this process is a worker, whose end costs no more than the document at hand
 
 
 class Late(BaseException):
@@ -34,7 +34,7 @@ def deadline(seconds: float, hard: float | None = None) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, late)
     started = time.monotonic()
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    outermost = multiprocessing.parent_process() is not None and not signal.getitimer(signal.ITIMER_PROF)[0]
+    outermost = expendable and not signal.getitimer(signal.ITIMER_PROF)[0]
     if outermost:
         signal.setitimer(signal.ITIMER_PROF, seconds + HARD if hard is None else hard)  # nobody handles it
     try:

@@ -3,34 +3,47 @@
 import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 from pipeline.config import EngineSettings
 from pipeline.database import connect, quoted, read_parquet
 from pipeline.errors import StorageFull
+from pipeline.worker import SPAWN, Death, Shard, alone, prepare
 
-Shard = TypeVar("Shard")
 # How DuckDB says that it could not write for want of room.
 _FULL = ("No space left", "File too large", "quota exceeded", "Could not write", "max_temp_directory_size")
 EMPTY = "none.parquet"  # what a query writes that finds nothing: its columns
-_SPAWN = multiprocessing.get_context("spawn")
+
+
+Spare = Callable[[Shard, Death], Shard | None]
 
 
 class Engine(Protocol):
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
     def each(
-        self, task: Callable[[Shard], None], shards: Sequence[Shard], gpus: float = 0
-    ) -> Iterator[tuple[Shard, str | None]]:
-        """Runs a picklable `task` on every shard; yields each with None, or with why its worker died, as they end."""
+        self,
+        task: Callable[[Shard], None],
+        shards: Sequence[Shard],
+        spare: Spare[Shard] | None = None,
+        stage: str = "",
+    ) -> Iterator[tuple[Shard, Death | None]]:
+        """Runs a picklable `task` on every shard; yields each with None, or with how its worker died, as they end.
+
+        A worker that dies costs its shard a second try in a process of its own. When that dies, too, `spare` gives the
+        shard without what killed it, or None where that is not known; it runs where the process did. `stage`: for
+        whose resources are configured.
+        """
         ...
 
     def sql(self, query: str, out: Path, by: str | None = "shard", **tables: Sequence[str]) -> None:
@@ -45,9 +58,11 @@ class LocalEngine:
         self.workers = settings.workers or os.cpu_count() or 1
         self.memory = settings.memory
         self.max_spill = settings.max_spill
+        self.patience = settings.patience
         self.spill = Path(settings.spill) if settings.spill else spill
         self.deaths = self.retries = 0  # of workers, and shards that were tried again for it
         self._pool: ProcessPoolExecutor | None = None
+        self._seconds: ThreadPoolExecutor | None = None  # each thread waits for the process of a second try
         # Workers share the cores among themselves already; numpy's own threads would only get into their way.
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -58,50 +73,65 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            if error is not None:
-                for process in multiprocessing.active_children():
-                    process.kill()
-            self._pool.shutdown(cancel_futures=True)
+        if error is not None:
+            for process in multiprocessing.active_children():
+                process.kill()
+        for pool in (self._pool, self._seconds):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
 
     def each(
-        self, task: Callable[[Shard], None], shards: Sequence[Shard], gpus: float = 0
-    ) -> Iterator[tuple[Shard, str | None]]:
+        self,
+        task: Callable[[Shard], None],
+        shards: Sequence[Shard],
+        spare: Spare[Shard] | None = None,
+        stage: str = "",
+    ) -> Iterator[tuple[Shard, Death | None]]:
         """Exceptions of the task itself pass through. A worker that dies takes the pool along, and nobody knows whose
-        shard killed it: each one that was under way gets one retry in a process of its own."""
+        shard killed it: each one that was under way gets its second try."""
         queue = deque(shards)
-        running: dict[Future[None], Shard] = {}
-        while queue or running:
-            suspects: list[Shard] = []
-            try:
-                # No more than one shard a worker is handed out, so that few are suspects when a worker dies.
-                while queue and len(running) < self.workers:
-                    shard = queue.popleft()
-                    try:
-                        running[self._submit(task, shard)] = shard
-                    except BrokenProcessPool:
-                        queue.appendleft(shard)
-                        raise
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    yield running.pop(future), None
-            except BrokenProcessPool:
-                self.deaths += 1
-                suspects = list(running.values())
-                running.clear()
-                assert self._pool is not None
-                self._pool.shutdown()
-                self._pool = None
-            for shard in suspects:
-                self.retries += 1
-                died = _alone(task, shard)
-                self.deaths += died is not None
-                yield shard, died
+        running: dict[Future[Death | None], Shard] = {}
+        again: deque[Shard] = deque()
+        while queue or running or again:
+            # No more than one shard a worker is handed out, so that few are suspects when a worker dies.
+            while (queue or again) and len(running) < self.workers:
+                if again:
+                    shard = again.popleft()
+                    self.retries += 1
+                    running[self._submit_alone(task, shard, spare)] = shard
+                    continue
+                shard = queue.popleft()
+                try:
+                    running[self._submit(task, shard)] = shard
+                except BrokenProcessPool:  # found out before any of its futures was
+                    queue.appendleft(shard)
+                    break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                shard = running.pop(future)
+                try:
+                    death = future.result()
+                except BrokenProcessPool:
+                    again.append(shard)
+                    if self._pool is not None:
+                        self.deaths += 1
+                        self._pool.shutdown()
+                        self._pool = None
+                else:
+                    self.deaths += death is not None
+                    yield shard, death
 
-    def _submit(self, task: Callable[[Shard], None], shard: Shard) -> "Future[None]":
+    def _submit(self, task: Callable[[Shard], None], shard: Shard) -> "Future[Death | None]":
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=_SPAWN, initializer=prepare_worker)
-        return self._pool.submit(task, shard)
+            patience = (self.patience,)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=SPAWN, initializer=prepare, initargs=patience)
+        return self._pool.submit(task, shard)  # a task answers None
+
+    def _submit_alone(
+        self, task: Callable[[Shard], None], shard: Shard, spare: Spare[Shard] | None
+    ) -> "Future[Death | None]":
+        if self._seconds is None:
+            self._seconds = ThreadPoolExecutor(self.workers)
+        return self._seconds.submit(alone, task, shard, spare, self.patience)
 
     def sql(self, query: str, out: Path, by: str | None = "shard", **tables: Sequence[str]) -> None:
         import duckdb
@@ -142,8 +172,8 @@ class InProcess(LocalEngine):
     """All shards in this process, one after the other: for files that no other process sees, and for debuggers."""
 
     def each(
-        self, task: Callable[[Shard], None], shards: Sequence[Shard], gpus: float = 0
-    ) -> Iterator[tuple[Shard, str | None]]:
+        self, task: Callable[[Shard], None], shards: Sequence[Shard], spare: Spare[Shard] | None = None, stage: str = ""
+    ) -> Iterator[tuple[Shard, Death | None]]:
         for shard in shards:
             task(shard)
             yield shard, None
@@ -151,47 +181,3 @@ class InProcess(LocalEngine):
 
 def _gb(count: float) -> str:
     return f"{count / 10**9:.3g} GB"
-
-
-def prepare_worker() -> None:
-    """Ctrl-C is the parent's to handle; a parent that was killed takes its workers along."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _alone(task: Callable[[Shard], None], shard: Shard) -> str | None:
-    """Runs the task in a process of its own; None, or how that process died. Exceptions of the task pass through."""
-    ours, theirs = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_run_and_tell, args=(theirs, task, shard))
-    process.start()
-    theirs.close()
-    answer: Any = _SILENCE
-    with suppress(EOFError):
-        answer = ours.recv()
-    process.join()
-    if answer is _SILENCE:
-        code = process.exitcode or 0
-        return f"the worker died twice ({signal.Signals(-code).name if code < 0 else f'exit status {code}'})"
-    if isinstance(answer, BaseException):
-        raise answer
-    return None
-
-
-_SILENCE = object()
-
-
-def _run_and_tell(answer: Connection, task: Callable[[Shard], None], shard: Shard) -> None:
-    prepare_worker()
-    try:
-        task(shard)
-    except Exception as error:  # carried to the parent, who raises it
-        answer.send(error)
-    else:
-        answer.send(None)

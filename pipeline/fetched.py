@@ -16,6 +16,7 @@ from pipeline.fetch import PASSING, Try
 from pipeline.places import entries, kept_at, size_of
 from pipeline.receipts import stage_receipts, undo
 from pipeline.work import Work, key64
+from pipeline.worker import alive
 
 if TYPE_CHECKING:
     from pipeline.config import Asking
@@ -70,6 +71,7 @@ def fetch_images(work: Work, asking: "Asking") -> None:
                     yield Wanted(row["url_key"], row["url"], list(sources))
 
         def take(wanted: Wanted, reason: str, detail: str, body: IO[bytes] | None) -> None:
+            alive()
             tries = [asdict(one) for one in wanted.tries]
             headers = [list(pair) for pair in wanted.tries[-1].headers] if wanted.tries else []
             # A mirror that was down may have had it, whatever the web said afterwards.

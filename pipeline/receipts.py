@@ -131,12 +131,14 @@ class Known:
                 return False
         return True
 
-    def clean(self, shards: Sequence[int], redone: Iterable[int]) -> None:
+    def clean(self, shards: Sequence[int], redone: Iterable[int], leads: bool = True) -> None:
         """Removes what shards left that are no longer in the input and, on a store, what those that are done anew left: a
         receipt of other inputs must not stand beside tables that are being replaced."""
         names = {f"{shard:05d}" for shard in shards}
         if not on_store(self.folder):
-            remove(p for p in self.folder.iterdir() if p.is_file() and p.name.split(".")[0] not in names)
+            if leads:  # hidden files are what others write just now
+                there = (p for p in self.folder.iterdir() if not p.name.startswith("."))
+                remove(p for p in there if p.is_file() and p.name.split(".")[0] not in names)
             return
         anew = {f"{shard:05d}" for shard in redone}
         stale = {f"{shard:05d}.json" for shard in self._found if f"{shard:05d}" in anew or f"{shard:05d}" not in names}

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from pipeline.engine import Engine, InProcess, LocalEngine
 from pipeline.errors import UserError
 from pipeline.keys import identity_of
 from pipeline.lease import WHOLE, InUse, Lease
+from pipeline.part import Part
 from pipeline.places import at_once, entries, on_store, place, read_bytes, remove, remove_folder, upload
 from pipeline.progress import Progress
 from pipeline.receipts import Known, answered, finished, partitions, slim, stage_receipts
@@ -36,9 +37,20 @@ from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.sight import Sight
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
-from pipeline.work import COUNTERS, QUARANTINED, Job, Receipt, Work, perform, read_counters, read_receipt, write_receipt
+from pipeline.work import (
+    COUNTERS,
+    QUARANTINED,
+    Job,
+    Receipt,
+    Work,
+    clear,
+    left_in,
+    perform,
+    read_receipt,
+    without_the_deadly,
+    write_receipt,
+)
 
-MAX_DEADLY = 20  # documents of a shard that may kill their worker before it is the shard that is taken to fail
 QUERIES = Path(__file__).parent / "queries"
 ROOT = Path(__file__).parent.parent
 DATA = [ROOT / "filters" / "data", ROOT / "pipeline" / "html" / "data"]  # word lists and models that come along
@@ -123,9 +135,11 @@ class Run:
         UserError: the folder cannot be written, is another configuration's, is no run's, or another run holds it.
     """
 
-    def __init__(self, config: Config, path: str, lease: str = WHOLE) -> None:
-        """`lease`: what of the folder this run holds alone: all of it, or a part by its name."""
+    def __init__(self, config: Config, path: str, engine: str = "local", part: Part | None = None) -> None:
+        """`engine`: `local` or `ray`. `part`: the share of this process, where several do the run."""
         self.config, self.path, self.folder = config, path, place(config.output)
+        self._engine, self.part = engine, part
+        lease = part.lease if part else WHOLE
         self.local = local_of(config, lease)  # what is under way, on this machine
         self.stages: list[str] = []
         self.failures: list[Receipt] = []
@@ -156,24 +170,45 @@ class Run:
         use(*self.asking)
         about.cache_clear()  # of runs before in this process
         answered.cache_clear()
-        remove_leftovers(self.local)
-        engine = LocalEngine if self.config.engine.workers != 0 else InProcess
-        self.engine: Engine = engine(self.config.engine, self.local / "spill").__enter__()
+        if self._alone:  # else what lies there may be somebody's work; each cleans up after itself
+            remove_leftovers(self.local)
+        try:
+            self.engine: Engine = self._engine_of().__enter__()
+        except BaseException:
+            self.sight.close()
+            self.lease.__exit__(None, None, None)
+            raise
         self.sight.engine = self.engine
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert isinstance(self.engine, LocalEngine)
         self.engine.__exit__(kind, error, trace)
-        if error is not None:
+        if error is not None and self._alone:
             remove_leftovers(self.local)  # of workers that had to be ended
-        elif on_store(self.folder):
+        elif error is None and on_store(self.folder):
             shutil.rmtree(self.local, ignore_errors=True)
         places.leave()
         self.lease.__exit__(kind, error, trace)
         self.sight.close()
+
+    @property
+    def _alone(self) -> bool:
+        """Whether nobody else works in the folder of what is under way."""
+        return self.part is None or on_store(self.folder)
+
+    def _engine_of(self) -> Engine:
+        kind = LocalEngine if self.config.engine.workers != 0 else InProcess
+        local = kind(self.config.engine, self.local / "spill")
+        if self._engine == "local":
+            return local
+        from pipeline.cluster import RayEngine
+
+        files = _files(self.config.model_dump(mode="json", exclude={"engine", "output", "plan"}))
+        if on_store(self.folder):  # Daft's answers are put together in a folder that all nodes see
+            return RayEngine(self.config.engine, sorted(files), local)
+        return RayEngine(self.config.engine, [str((self.folder / "run.json").resolve()), *sorted(files)])
 
     def _claim(self) -> None:
         mine = self._identity()
@@ -194,6 +229,8 @@ class Run:
             if not on_store(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
             self.lease.__enter__()
+            if self.part:
+                self.part.announce(self.folder)
             theirs = read_run(self.folder)  # as whoever held it before has left it
             self._begun = {*theirs.get("begun", []), *theirs["stages"]} if theirs else set()
             self._remember()
@@ -207,6 +244,8 @@ class Run:
         return {"name": self.config.name, "input": self.config.input.choice}
 
     def _remember(self) -> None:
+        if not self._leads and read_run(self.folder) is not None:
+            return
         about = {"keys": self.keys, "shards": [self.shards.start, self.shards.stop], "stages": self.stages}
         about["begun"] = sorted({*self._begun, *self.stages})
         write_json(self.folder / "run.json", self._identity() | about)
@@ -290,28 +329,43 @@ class Run:
         asked = {key: answer.fingerprint for key, answer in answers.items()}
         jobs: list[Job] = []
         receipts: dict[int, Receipt] = {}
+        theirs: dict[int, tuple[Path, str]] = {}
+        left = {} if on_store(folder) else left_in(folder)
+        counters = self.local / (f".counters-{self.part.number}" if self.part else ".counters")
         for shard in shards:
             read = {key: stage.fingerprints[shard] for key, stage in stages.items()} | asked
+            prefix = folder / f"{shard:05d}"
             fingerprint = digest([of, read])
             if receipt := known.receipt(shard, fingerprint):
                 self.sight.found(receipt)
                 receipts[shard] = slim(receipt)
                 continue
+            if self.part and not self.part.mine(shard):
+                theirs[shard] = prefix, fingerprint
+                continue
             paths = {key: stage.prefixes[shard] for key, stage in stages.items()}
-            held = {p: stage.held[p] for key, stage in stages.items() for p in paths[key] if p in stage.held}
             paths |= {key: answer.of(shard) or answer.of(None) for key, answer in answers.items()}
+            held = {p: stage.held[p] for key, stage in stages.items() for p in stage.prefixes[shard] if p in stage.held}
             jobs.append(
                 Job(
-                    name, shard, folder / f"{shard:05d}", fingerprint, task, settings, paths, self.local / ".counters",
-                    len(jobs), asking=self.asking, storing=self.storing, held=held, of=of, read=read,
+                    name, shard, prefix, fingerprint, task, settings, paths, counters, len(jobs), asking=self.asking,
+                    storing=self.storing, held=held, by=self.part.token if self.part else "", stale=left.get(prefix.name, ()),
+                    of=of, read=read,
                 )
             )  # fmt: skip
-        known.clean(shards, [job.shard for job in jobs])
+        known.clean(shards, [job.shard for job in jobs], self._leads)
         self.sight.begin(name, len(jobs))
         for receipt in self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards}):
             receipts[receipt.shard] = slim(receipt)
             known.done(receipt)
-        known.finish(shards)
+        if self.part:
+            for receipt in self.part.receipts(self.folder, name, theirs):
+                if receipt.error:
+                    self.failures.append(receipt)
+                receipts[receipt.shard] = slim(receipt)
+                known.done(receipt)
+        if self._leads:
+            known.finish(shards)
         whole = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
         if shards and not whole:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
@@ -334,27 +388,28 @@ class Run:
             jobs[0].counters.write_bytes(b"")
             os.truncate(jobs[0].counters, COUNTERS.size * len(jobs))
         with self.progress.stage(name, jobs, weights) as shown:
-            while jobs:
-                again: list[Job] = []
-                for job, died in self.engine.each(perform, jobs):
-                    if died is not None:
-                        if spared := _without_the_deadly(job, died):
-                            again.append(spared)
-                            continue
-                        write_receipt(job.prefix, Receipt(job.stage, job.shard, job.fingerprint, error=died))
-                    receipt = read_receipt(job.prefix)
-                    assert receipt is not None
-                    self.done += 1
-                    self.lease.check()
-                    if receipt.error:
-                        self.failures.append(receipt)
-                    self.sight.end(receipt)
-                    shown(receipt)
-                    yield receipt
-                jobs = again
+            for job, death in self.engine.each(perform, jobs, without_the_deadly, name):
+                if death is not None:
+                    if not on_store(job.prefix):
+                        clear(job.prefix)
+                    failed = Receipt(
+                        job.stage, job.shard, job.fingerprint, error=death.how, trace=death.trace, of=job.of,
+                        read=job.read, by=job.by,
+                    )  # fmt: skip
+                    write_receipt(job.prefix, failed)
+                receipt = read_receipt(job.prefix)
+                assert receipt is not None
+                self.done += 1
+                self.lease.check()
+                if receipt.error:
+                    self.failures.append(receipt)
+                self.sight.end(receipt)
+                shown(receipt)
+                yield receipt
 
     def sql(self, name: str, by: str | None = "shard", query: str | None = None, **tables: Table | int) -> Answer:
         """Asks `queries/<query or name>.sql` of the tables; whole numbers take the places of `$name` in its text."""
+        self._check_failures(name)
         numbers = {key: value for key, value in tables.items() if not isinstance(value, Table)}
         text = string.Template((QUERIES / f"{query or name}.sql").read_text(encoding="utf-8")).substitute(numbers)
         files = {key: value for key, value in tables.items() if isinstance(value, Table)}
@@ -363,11 +418,24 @@ class Run:
         paths = {key: table.files for key, table in files.items()}
         return self.once(name, text, lambda aside: self.engine.sql(text, aside, by, **paths), read)
 
+    def _check_failures(self, name: str) -> None:
+        """What a query says holds for all shards that were asked; whether some may be missing is the user's to say."""
+        failed, most = self.failures, self.config.max_failed_shards
+        if most is not None and len(failed) > most:
+            raise WorkFailed(
+                f"{name}: {len(failed)} shards failed and max_failed_shards is {most}; the first is {failed[0].stage}, shard "
+                f"{failed[0].shard}: {failed[0].error}; the same command tries them again"
+            )
+
     def once(self, name: str, about: Any, write: Callable[[Path], None], read: dict[str, str] | None = None) -> Answer:
         """Has `write` fill a folder that it makes, unless what stands there was made of the same: `about` says of what,
         `read` of which tables of this run, by their fingerprints."""
         of, read = digest(about), read or {}
         fingerprint = digest([of, read])
+        if self.part and not self._leads:
+            folder = self.folder / "stages" / name
+            asked = self.part.answered(name, folder / "query", fingerprint)
+            return Answer(folder / "answer", fingerprint, partitions(asked))
         begun = name in self._begun
         folder = self._stage_folder(name)
         receipt = read_receipt(folder / "query") if begun or not on_store(folder) else None
@@ -402,9 +470,13 @@ class Run:
 
     def forget(self, names: Iterable[str]) -> None:
         """Removes what queries of these names left when a run asked more of them."""
-        for name in names:
+        for name in names if self._leads else ():
             if name in self._begun or not on_store(self.folder):
                 remove_folder(self.folder / "stages" / name)
+
+    @property
+    def _leads(self) -> bool:
+        return self.part is None or self.part.leads
 
     def _stage_folder(self, name: str) -> Path:
         folder = self.folder / "stages" / name
@@ -415,14 +487,6 @@ class Run:
             self.stages.append(name)
             self._remember()  # so that what a killed run did can be told, too
         return folder
-
-
-def _without_the_deadly(job: Job, died: str) -> Job | None:
-    """The job without the document of which its worker died twice; none where that is not known, or too many were."""
-    for _, _, at_hand in read_counters(job.counters, [job.slot]):
-        if at_hand and at_hand - 1 not in job.deadly and len(job.deadly) < MAX_DEADLY:
-            return replace(job, deadly=job.deadly | {at_hand - 1: died})
-    return None
 
 
 class WorkFailed(UserError):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.chain import EXPORT, Chain, Known, check_receipt
-from pipeline.engine import prepare_worker
 from pipeline.errors import UserError
 from pipeline.export import SPLITS, SUMS, checksums, file_name
 from pipeline.places import on_store, size_of, sizes
@@ -20,6 +19,7 @@ from pipeline.readback import FORMS, Found, check_table
 from pipeline.receipts import stage_receipts
 from pipeline.run import read_run
 from pipeline.work import Receipt, read_receipt
+from pipeline.worker import prepare
 
 if TYPE_CHECKING:
     from pipeline.config import Images
@@ -243,7 +243,7 @@ def _begin(known: Known | None, images: "Images") -> None:
 
 
 def _begin_worker(known: Known | None, images: "Images") -> None:
-    prepare_worker()
+    prepare(0)  # nobody watches it: a file may be large, and what it does is bounded
     _begin(known, images)
 
 

@@ -11,7 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from pipeline.memory import peak
 from pipeline.places import folder_here, kept_at, on_store, place, read_bytes, scratch
 from pipeline.slow import Slowest
 from pipeline.storage import TableWriter, aside, read_rows, sha256_of, write_json
+from pipeline.worker import Death, alive, on_second_try, watched
 
 QUARANTINED = "quarantined"  # what the ledger calls the drop of a document on which a rule failed
 WORKER_DIED = "worker_died"  # and of one whose worker died on it, twice
+MAX_DEADLY = 20  # documents of a shard that may kill their worker before it is the shard that is taken to fail
 COUNTERS = struct.Struct("qqq")  # of a job under way: units of work done, documents seen, the document at hand and 1
 EXCERPT = 160  # characters of what was dropped that the ledger keeps
 
@@ -63,7 +65,7 @@ class Job:
     inputs: dict[str, tuple[str, ...]]
     counters: Path  # file of COUNTERS a slot
     slot: int
-    deadly: dict[int, str] = field(
+    deadly: dict[int, Death] = field(
         default_factory=dict
     )  # documents on which the worker died, and how: they are left out
     asking: tuple[Any, ...] | None = None  # what `asking.use` takes
@@ -71,6 +73,8 @@ class Job:
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables that its receipt tells of
     of: str = ""  # for the receipt, as `read`
     read: dict[str, str] = field(default_factory=dict)
+    by: str = ""  # the process that has it done, where several share a run
+    stale: tuple[str, ...] | None = None  # names of what lay there of this shard when the run came to it, if known
 
 
 @dataclass(slots=True)
@@ -96,6 +100,7 @@ class Receipt:
     memory: int = 0  # bytes that the worker has held at most, since it began
     worker: str = ""  # its host and process
     slow: dict[str, list[list[Any]]] = field(default_factory=dict)  # what `Slowest` tells
+    by: str = ""  # as its job says
 
 
 def read_receipt(prefix: Path) -> Receipt | None:
@@ -131,6 +136,7 @@ class Work:
         self.slowest = Slowest(job.stage)
         self._job, self._stack = job, stack
         self._counted = time.monotonic()
+        job.counters.parent.mkdir(parents=True, exist_ok=True)  # of a machine on which nothing of the run was done yet
         self._counters = os.open(job.counters, os.O_WRONLY | os.O_CREAT)
         stack.callback(os.close, self._counters)
 
@@ -147,8 +153,8 @@ class Work:
     def begin(self, number: int, document: Document) -> bool:
         """Writes down which document of the shard is at hand, so that it is known if the worker dies of it; False for one
         of which it did: it is dropped."""
-        if how := self._job.deadly.get(number):
-            self.drop(document, "document", WORKER_DIED, Verdict(False, how, "a worker that lives"))
+        if death := self._job.deadly.get(number):
+            self.drop(document, "document", WORKER_DIED, Verdict(False, death.how, "a worker that lives"))
             return False
         self._at_hand(number + 1)
         self.slowest.begin(document.url)
@@ -160,6 +166,7 @@ class Work:
         self._at_hand(0)
 
     def _at_hand(self, number: int) -> None:
+        alive()
         os.pwrite(self._counters, struct.pack("q", number), COUNTERS.size * self._job.slot + 16)
 
     def rows(self, name: str, table: str) -> Iterator[dict[str, Any]]:
@@ -263,6 +270,7 @@ class Work:
 
     def count(self, force: bool = False) -> None:
         """Tells the progress display how far this shard is, a few times a second."""
+        alive()
         now = time.monotonic()
         if force or now - self._counted > 0.3:
             self._counted = now
@@ -280,6 +288,37 @@ def read_counters(path: Path, slots: Sequence[int]) -> list[tuple[int, int, int]
     return [COUNTERS.unpack_from(data, size * slot) for slot in slots if size * (slot + 1) <= len(data)]
 
 
+def without_the_deadly(job: Job, death: Death) -> Job | None:
+    """The job without the document of which its worker died; none where that is not known, or too many were."""
+    for _, _, at_hand in read_counters(job.counters, [job.slot]):
+        if at_hand and at_hand - 1 not in job.deadly and len(job.deadly) < MAX_DEADLY:
+            return replace(job, deadly=job.deadly | {at_hand - 1: death})
+    return None
+
+
+def left_in(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The names of all files in the folder of a stage, by the shard that left them: one look for all jobs, each of which
+    would have to go through the files of all others."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # there may be hundreds of thousands
+        found.setdefault(name.lstrip(".").partition(".")[0], []).append(name)
+    return {shard: tuple(names) for shard, names in found.items()}
+
+
+def clear(prefix: Path, names: Sequence[str] | None = None) -> None:
+    """Removes what earlier tries at a shard left: files of these names, or if none are told whatever there is now."""
+    # A receipt of other inputs or settings must not stand beside tables that are being replaced.
+    prefix.with_suffix(".json").unlink(missing_ok=True)
+    # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it. And
+    # a worker that died was writing some.
+    for name in left_in(prefix.parent).get(prefix.name, ()) if names is None else names:
+        stale = prefix.with_name(name)
+        if name.startswith(".") and stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
+        elif name.startswith(".") or name.endswith(".parquet"):
+            stale.unlink(missing_ok=True)
+
+
 def perform(job: Job) -> None:
     """Runs a job; its tables appear all together at the end, then its receipt. What the task raises becomes the
     receipt's error.
@@ -288,22 +327,19 @@ def perform(job: Job) -> None:
         StorageFull: nothing can be written any more, which is no fault of this shard.
     """
     started, worked = time.perf_counter(), time.process_time()
-    receipt = Receipt(job.stage, job.shard, job.fingerprint, of=job.of, read=job.read)
+    receipt = Receipt(job.stage, job.shard, job.fingerprint, of=job.of, read=job.read, by=job.by)
     receipt.worker = f"{socket.gethostname()} {os.getpid()}"
+    receipt.trace = [line for death in job.deadly.values() for line in (death.how, *death.trace)]
     if job.storing:
         places.use(*job.storing)
     if on_store(job.prefix):
         scratch()  # which a machine that works for others does not have yet
     else:  # there it was removed before the first job of the stage began, with one call for many
-        # A receipt of other inputs or settings must not stand beside tables that are being replaced.
-        job.prefix.with_suffix(".json").unlink(missing_ok=True)
-        # Nor must such tables: a shard that keeps nothing this time writes none, and the old ones would be read for it.
-        for stale in job.prefix.parent.glob(f"{job.prefix.name}.*.parquet"):
-            stale.unlink()
+        clear(job.prefix, None if on_second_try() else job.stale)
     if job.asking:
         asking.use(*job.asking)
     try:
-        with ExitStack() as stack:
+        with watched(), ExitStack() as stack:
             work = Work(job, stack)
             job.task(work, job.settings)
             work.count(force=True)

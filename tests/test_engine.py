@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pipeline.config import EngineSettings
 from pipeline.engine import LocalEngine
 from pipeline.errors import StorageFull
+from pipeline.worker import KILLS, Death, alive, watched
 
 
 def note(folder: str, shard: int) -> None:
@@ -43,12 +45,64 @@ def test_every_shard_is_run_once(workers: int, tmp_path: Path) -> None:
     assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_worker_that_dies_costs_its_shard_one_retry_and_nothing_else(how: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "tries", "told"),
+    [
+        (signal.SIGSEGV, 2, "the worker died twice (SIGSEGV)"),
+        (signal.SIGKILL, 1 + KILLS, "the worker died 4 times (SIGKILL: out of memory, or somebody's doing)"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_shard_a_second_try_and_nothing_else(
+    how: signal.Signals, tries: int, told: str, tmp_path: Path
+) -> None:
     with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine:
         ended = dict(engine.each(partial(die, str(tmp_path), 3, how), range(7)))
-    assert ended == dict.fromkeys(range(7)) | {3: f"the worker died twice ({how.name})"}
-    assert (tmp_path / "3").read_text() == "xx"
+    assert {shard: death and death.how for shard, death in ended.items()} == dict.fromkeys(range(7)) | {3: told}
+    assert (tmp_path / "3").read_text() == "x" * tries
+
+
+def test_what_killed_its_worker_is_left_out_and_the_rest_of_the_shard_done(tmp_path: Path) -> None:
+    told = []
+
+    def spare(shard: int, death: Death) -> int | None:
+        told.append((shard, death.how))
+        return shard + 10 if shard < 20 else None
+
+    with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine:
+        ended = dict(engine.each(partial(die, str(tmp_path), 3, signal.SIGSEGV), range(7), spare))
+    assert ended == dict.fromkeys(range(7))
+    assert told == [(3, "the worker died twice (SIGSEGV)")]
+    assert (tmp_path / "13").read_text() == "x"
+
+
+def hang(shard: int) -> None:
+    with watched():
+        if shard == 1:
+            sum(range(10**12))  # inside of C, the interpreter's lock held
+        if shard == 2:
+            for _ in range(6):
+                time.sleep(0.2)
+                alive()
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_ended_and_says_where_it_hung(tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=2, patience=0.6), tmp_path / "spill") as engine:
+        ended = dict(engine.each(hang, range(4)))
+    assert {shard: death and death.how for shard, death in ended.items()} == {
+        0: None,
+        1: "hung 0.6 s",
+        2: None,
+        3: None,
+    }
+    assert ended[1] is not None
+    assert any(line.endswith("in hang") for line in ended[1].trace)
+
+
+def test_a_crash_leaves_its_stack(tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=1), tmp_path / "spill") as engine:
+        [(_, death)] = engine.each(partial(die, str(tmp_path), 3, signal.SIGSEGV), [3])
+    assert death is not None
+    assert any(line.endswith("in die") for line in death.trace)
 
 
 def test_a_shard_whose_worker_died_by_accident_is_done_at_the_retry(tmp_path: Path) -> None:

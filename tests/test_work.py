@@ -15,7 +15,7 @@ import pytest
 from filters.verdict import Verdict
 from pipeline.config import Config, RuleSet
 from pipeline.document import Document
-from pipeline.engine import LocalEngine, Shard
+from pipeline.engine import LocalEngine, Spare
 from pipeline.errors import StorageFull
 from pipeline.judge import judge
 from pipeline.run import Run, Stage
@@ -31,6 +31,7 @@ from pipeline.work import (
     read_receipt,
     write_receipt,
 )
+from pipeline.worker import Death, Shard
 from tests.conftest import ROOT
 from tests.documents import document, image, job, run_stage, write_documents, write_verdicts
 
@@ -244,11 +245,12 @@ def test_progress_stands_in_the_slot_of_the_job(tmp_path: Path) -> None:
 
 def test_a_document_on_which_the_worker_died_is_dropped_and_told_and_the_rest_is_kept(tmp_path: Path) -> None:
     made = job(keep_even, None, tmp_path, documents=write_documents(tmp_path / "in" / "00000", pages(5)))
-    perform(replace(made, deadly={2: "the worker died twice (SIGSEGV)"}))
+    perform(replace(made, deadly={2: Death("the worker died twice (SIGSEGV)", ["a stack"])}))
     receipt = read_receipt(made.prefix)
     assert receipt is not None
     assert (receipt.rows_in, receipt.rows_out) == (5, 2)
     assert receipt.drops["document"][WORKER_DIED] == 1
+    assert receipt.trace == ["the worker died twice (SIGSEGV)", "a stack"]
     [row] = [row for row in read_rows(Path(f"{made.prefix}.ledger.parquet")) if row["rule"] == WORKER_DIED]
     assert (row["row"], row["value"]) == (2, "the worker died twice (SIGSEGV)")
 
@@ -271,8 +273,8 @@ class Inline(LocalEngine):
     """The local engine without its processes."""
 
     def each(
-        self, task: Callable[[Shard], None], shards: Sequence[Shard], gpus: float = 0
-    ) -> Iterator[tuple[Shard, str | None]]:
+        self, task: Callable[[Shard], None], shards: Sequence[Shard], spare: Spare[Shard] | None = None, stage: str = ""
+    ) -> Iterator[tuple[Shard, Death | None]]:
         for shard in shards:
             task(shard)
             yield shard, None

@@ -22,13 +22,14 @@ from filters.verdict import Verdict
 from pipeline.config import load
 from pipeline.document import Document
 from pipeline.documents import read_documents
-from pipeline.engine import LocalEngine, Shard
+from pipeline.engine import LocalEngine, Spare
 from pipeline.flow import flow
 from pipeline.judge import judge
 from pipeline.run import Run, Stage
 from pipeline.sample import write
 from pipeline.scores import score_texts
 from pipeline.work import Work
+from pipeline.worker import Death, Shard
 from tests.conftest import ROOT
 
 TIMES = 7
@@ -39,8 +40,8 @@ class Inline(LocalEngine):
     """The local engine without a pool: what it does is this process's time."""
 
     def each(
-        self, task: Callable[[Shard], None], shards: Sequence[Shard], gpus: float = 0
-    ) -> Iterator[tuple[Shard, str | None]]:
+        self, task: Callable[[Shard], None], shards: Sequence[Shard], spare: Spare[Shard] | None = None, stage: str = ""
+    ) -> Iterator[tuple[Shard, Death | None]]:
         for shard in shards:
             task(shard)
             yield shard, None

@@ -1,0 +1,174 @@
+"""A task and a shard in; the task done in a process that may die of it, or how that process died, out."""
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pipeline import deadline
+
+Shard = TypeVar("Shard")
+SPAWN = multiprocessing.get_context("spawn")
+KILLS = (
+    3  # processes that SIGKILL may end on a shard before it is the shard's doing: whoever is short of memory sends it
+)
+TRACE = 40  # lines of a stack dump that are kept
+_HUNG = "Timeout ("  # how faulthandler begins the dump of a process that it ends
+
+
+@dataclass(frozen=True)
+class Death:
+    """How the worker of a shard died, twice or more, and its last stack as far as one was left."""
+
+    how: str
+    trace: list[str] = field(default_factory=list)
+
+
+class _Watch:
+    """Of this process: after how many seconds without a sign of life it is ended, and where its stack goes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0  # none: nobody watches
+        self.file: IO[str] | None = None
+        self.armed = 0.0
+        self.working = False
+        self.second = False  # another process died of what this one is to do
+
+
+_watch = _Watch()
+
+
+def prepare(patience: float, trace: str = os.devnull) -> None:
+    """What a process of ours does before its first task. Ctrl-C is the parent's to handle; a parent that was killed takes
+    its workers along."""
+    watch(patience, trace)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def watch(patience: float, trace: str = os.devnull) -> None:
+    """From now on a task of this process that gives no sign of life for `patience` seconds ends it, stack dump in the
+    file `trace`."""
+    deadline.expendable = True
+    _watch.seconds = patience
+    if _watch.file is None or _watch.file.name != trace:
+        _watch.file = Path(trace).open("a", encoding="utf-8")  # noqa: SIM115  # faulthandler writes to it at the end
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Around a task: the process is watched, if `watch` was called, as long as the block lasts."""
+    _watch.working, _watch.armed = True, 0.0
+    alive()
+    try:
+        yield
+    finally:
+        _watch.working = False
+        if _watch.seconds:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def alive() -> None:
+    """A sign of life: a document begun, a unit done, a host waited for. A thread in C keeps the time, so that code which
+    never gives up the interpreter's lock is ended as well."""
+    if not (_watch.seconds and _watch.working):
+        return
+    now = time.monotonic()
+    if now - _watch.armed >= min(1.0, _watch.seconds / 4):
+        _watch.armed = now
+        assert _watch.file is not None
+        faulthandler.dump_traceback_later(_watch.seconds, exit=True, file=_watch.file)
+
+
+def on_second_try() -> bool:
+    return _watch.second
+
+
+def alone(
+    task: Callable[[Shard], None],
+    shard: Shard,
+    spare: Callable[[Shard, Death], Shard | None] | None,
+    patience: float,
+) -> Death | None:
+    """Runs a task, whose worker died once, in a process of its own. When this one dies, too, `spare` gives the shard
+    without what killed it, which is tried next; None, or how the last one died. What the task raises passes through."""
+    while True:
+        suspects: list[Shard | None] = []
+        code, trace, answer = _once(task, shard, patience)
+        while code == -signal.SIGKILL and answer is _SILENCE and not _sure(suspects):
+            suspects.append(spare(shard, _KILLED) if spare else None)
+            if not _sure(suspects):
+                code, trace, answer = _once(task, shard, patience)
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is not _SILENCE:
+            return None
+        if any(line.startswith(_HUNG) for line in trace):
+            how = f"hung {patience:g} s"
+        elif code == -signal.SIGKILL:
+            how = f"the worker died {len(suspects) + 1} times (SIGKILL: out of memory, or somebody's doing)"
+        else:
+            how = f"the worker died twice ({signal.Signals(-code).name if code < 0 else f'exit status {code}'})"
+        death = Death(how, trace)
+        spared = spare(shard, death) if spare else None
+        if spared is None:
+            return death
+        shard = spared
+
+
+_SILENCE = object()
+_KILLED = Death("SIGKILL")
+
+
+def _sure(suspects: list[Any]) -> bool:
+    """Whether it was the same thing that the last processes were killed over; or there were so many that it does not matter."""
+    return len(suspects) >= KILLS and (suspects[-KILLS:] == suspects[-1:] * KILLS or len(suspects) >= 3 * KILLS)
+
+
+def _once(task: Callable[[Shard], None], shard: Shard, patience: float) -> tuple[int, list[str], Any]:
+    """The exit status of a process that runs the task, its last stack, and what it answered."""
+    with tempfile.NamedTemporaryFile(prefix="carnac-", suffix=".trace") as trace:
+        ours, theirs = SPAWN.Pipe(duplex=False)
+        process = SPAWN.Process(target=_run_and_tell, args=(theirs, task, shard, patience, trace.name))
+        process.start()
+        theirs.close()
+        answer: Any = _SILENCE
+        with suppress(EOFError):
+            answer = ours.recv()
+        ours.close()
+        process.join()
+        lines = trace.read().decode("utf-8", "replace").splitlines()[:TRACE]
+        code = process.exitcode or 0
+        process.close()
+        return code, lines, answer
+
+
+def _run_and_tell(answer: Connection, task: Callable[[Shard], None], shard: Shard, patience: float, trace: str) -> None:
+    prepare(patience, trace)
+    _watch.second = True
+    assert _watch.file is not None
+    faulthandler.enable(_watch.file)
+    with suppress(OSError):  # where memory runs out it is this process that goes, not the one that tells of it
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    try:
+        task(shard)
+    except Exception as error:  # carried to the parent, who raises it
+        answer.send(error)
+    else:
+        answer.send(None)
