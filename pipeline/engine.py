@@ -1,5 +1,6 @@
 """Two verbs: `each` runs a task on every shard, `sql` asks a question over the keys of all of them."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -21,6 +22,9 @@ from pipeline.errors import StorageFull
 Shard = TypeVar("Shard")
 # How DuckDB says that it could not write for want of room.
 _FULL = ("No space left", "File too large", "quota exceeded", "Could not write", "max_temp_directory_size")
+# Objects made between two searches for cycles: a page makes thousands and no cycles, and each search at Python's own 700
+# looks at all of them.
+COLLECTED = (50_000, 20, 20)
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -146,6 +150,7 @@ def _gb(count: float) -> str:
 def _prepare_worker() -> None:
     """Ctrl-C is the parent's to handle; a parent that was killed takes its workers along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(*COLLECTED)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
