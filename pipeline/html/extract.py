@@ -109,16 +109,18 @@ class Nodes:
     inline: int = 0  # bytes up to which an image inside of its address is kept
 
     def cross(self, strength: int) -> None:
-        self.strength = max(self.strength, strength)
+        if strength > self.strength:  # max takes longer, and there are as many crossings as texts
+            self.strength = strength
 
     def text(self, text: str) -> str:
         """Adds `text` with its white space collapsed, which is returned."""
         words = " ".join(text.split())
-        if text[:1].isspace():
-            self.cross(1)
+        if text[:1].isspace() and not self.strength:
+            self.strength = 1
         if words:
             if self.parts:
-                self.parts.append(SEPARATORS[max(self.strength, min(self.breaks + 1, 3) if self.breaks else 0)])
+                strength = max(self.strength, min(self.breaks + 1, 3)) if self.breaks else self.strength
+                self.parts.append(SEPARATORS[strength])
             self.parts.append(words)
             self.strength = 1 if text[-1].isspace() else 0
             self.breaks = 0
