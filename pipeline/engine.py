@@ -22,8 +22,8 @@ from pipeline.errors import StorageFull
 Shard = TypeVar("Shard")
 # How DuckDB says that it could not write for want of room.
 _FULL = ("No space left", "File too large", "quota exceeded", "Could not write", "max_temp_directory_size")
-# Objects made between two searches for cycles: a page makes thousands and no cycles, and each search at Python's own 700
-# looks at all of them.
+# Objects between two searches for cycles, and searches between two of older objects (`gc.set_threshold`): a page makes
+# thousands of objects and no cycle, and Python's own 700 would have each page searched many times.
 COLLECTED = (50_000, 20, 20)
 _SPAWN = multiprocessing.get_context("spawn")
 

@@ -109,8 +109,7 @@ class Nodes:
     inline: int = 0  # bytes up to which an image inside of its address is kept
 
     def cross(self, strength: int) -> None:
-        if strength > self.strength:  # max takes longer, and there are as many crossings as texts
-            self.strength = strength
+        self.strength = max(self.strength, strength)
 
     def text(self, text: str) -> str:
         """Adds `text` with its white space collapsed, which is returned."""
