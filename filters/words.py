@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from filters.ngrams import ODD, Hashes
+from filters.ngrams import ODD, Hashes, Stretches
 
 DATA = Path(__file__).with_name("data")
 
@@ -31,7 +31,7 @@ class Listed:
     """The words of a list, to be found by their hashes: in a table, or where their slot is taken in the next one."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        left = np.unique(np.array([hash_of(word) for word in words], np.uint64))
+        left = np.unique(hashes_of(words))
         self._tables: list[tuple[np.uint64, np.uint64, Hashes]] = []
         factor = 1
         while len(left):
@@ -59,12 +59,12 @@ def _slots(hashes: Hashes, factor: np.uint64, shift: np.uint64) -> np.ndarray[An
     return (hashes * factor >> shift).view(np.int64)
 
 
-def hash_of(word: str) -> int:
-    """What `Stretches` makes of the characters' numbers, counted from 1, so that a NUL at the end counts, too."""
-    value = 0
-    for character in reversed(word):
-        value = (value * ODD + ord(character) + 1) % (1 << 64)
-    return value * ODD % (1 << 64)
+def hashes_of(words: Iterable[str]) -> Hashes:
+    """Of the characters' numbers, counted from 1, so that a NUL at the end counts, too."""
+    listed = list(words)
+    codes = np.frombuffer("".join(listed).encode("utf-32-le", "surrogatepass"), "<u4")
+    ends = np.cumsum(np.fromiter(map(len, listed), np.int64, len(listed)))
+    return Stretches(codes + np.uint64(1)).of(np.append(0, ends)[:-1], ends)
 
 
 def is_special(character: str) -> bool:

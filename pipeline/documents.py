@@ -15,7 +15,7 @@ from pipeline.digests import payload_digest
 from pipeline.document import Document
 from pipeline.errors import UserError
 from pipeline.header import UNKNOWN_DATE, date
-from pipeline.html.decode import decode
+from pipeline.html.decode import recoded
 from pipeline.html.extract import extract
 from pipeline.keys import NAMED, wanted_rows
 from pipeline.shards import check, shard_of
@@ -142,7 +142,7 @@ def fill(page: Document, record: Record, settings: "Extract") -> tuple[str, Verd
         return "not_html", Verdict(False, mime or "no type", "text/html")
     try:
         with deadline(settings.seconds):
-            html = decode(record.body[: settings.max_page], record.content_type)
+            html = recoded(record.body[: settings.max_page], record.content_type)
             extracted = extract(html, record.url, settings.method, settings.inline_images or 0)
     except Late:
         return "too_slow", Verdict(False, f"more than {settings.seconds:g} s", f"at most {settings.seconds:g} s")

@@ -573,15 +573,22 @@ def _sources(module: str) -> dict[str, str]:
         if name in sources or name == "pipeline.config":
             continue
         sources[name] = _source(name).read_text(encoding="utf-8")
-        waiting += sorted(_imports(ast.parse(sources[name])))
+        waiting += sorted(_imports(sources[name]))
     shipped = [path for folder in DATA for path in sorted(folder.iterdir()) if path.is_file()]
     read = [path for path in shipped if any(f'"{path.name}"' in source for source in sources.values())]
     return sources | {path.name: sha256_of(path) for path in read}
 
 
-def _imports(tree: ast.AST) -> set[str]:
+@cache  # stages share most of their modules
+def _imports(source: str) -> set[str]:
+    """The modules of ours that a source imports, within functions too; those statements alone are looked at."""
     found = set()
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        for inside in ("body", "orelse", "finalbody", "handlers", "cases"):
+            statements = getattr(node, inside, [])
+            waiting += statements if isinstance(statements, list) else []
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("pipeline", "filters"):
             found.add(node.module)
             found |= {

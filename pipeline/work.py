@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -129,7 +129,7 @@ class Work:
     def __init__(self, job: Job, stack: ExitStack) -> None:
         self.shard, self.inputs = job.shard, job.inputs
         self.rows_in = self.rows_out = self.units = 0
-        self.drops: dict[str, Counter[str]] = {}
+        self.drops: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.reasons: dict[str, Counter[str]] = {}
         self.tables: dict[str, TableWriter] = {}
         self.notes: dict[str, Any] = {}
@@ -248,7 +248,7 @@ class Work:
     ) -> None:
         """Writes a line of the ledger: what was dropped, which rule, the value found and the bound it broke. `reason`: of
         a rule that drops for more than one, counted beneath it."""
-        self.drops.setdefault(level, Counter())[rule] += 1
+        self.drops[level][rule] += 1
         if reason:
             self.reasons.setdefault(rule, Counter())[reason] += 1
         self.table("ledger", LEDGER).write(

@@ -1,6 +1,7 @@
 """A task and a shard in; the task done in a process that may die of it, or how that process died, out."""
 
 import faulthandler
+import gc
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,9 @@ SPAWN = multiprocessing.get_context("spawn")
 KILLS = (
     3  # processes that SIGKILL may end on a shard before it is the shard's doing: whoever is short of memory sends it
 )
+# Objects between two searches for cycles, and searches between two of older objects (`gc.set_threshold`): a page makes
+# thousands of objects and no cycle, and Python's own 700 would have each page searched many times.
+COLLECTED = (50_000, 20, 20)
 TRACE = 40  # lines of a stack dump that are kept
 _HUNG = "Timeout ("  # how faulthandler begins the dump of a process that it ends
 
@@ -51,6 +55,7 @@ def prepare(patience: float, trace: str = os.devnull) -> None:
     """What a process of ours does before its first task. Ctrl-C is the parent's to handle; a parent that was killed takes
     its workers along."""
     watch(patience, trace)
+    gc.set_threshold(*COLLECTED)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,14 +1,16 @@
 """Pages are read in the charset they are in, whatever they declare."""
 
+import codecs
 import re
 from pathlib import Path
 
 import pytest
+from ftfy.fixes import decode_inconsistent_utf8
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import warc
-from pipeline.html.decode import CODECS, decode
+from pipeline.html.decode import CODECS, ENCODED_TWICE, decode, recoded
 
 GERMAN = "<p>Die Größe der Bäume überraschte uns – „schön“, sagte Käthe, für 5 €.</p>"
 RUSSIAN = "<p>Лиса пробежала по снегу и скрылась за старой мельницей у реки.</p>"
@@ -42,6 +44,28 @@ def test_the_header_the_meta_element_and_detection_each_suffice(text: str, codec
     declaration = f'<?xml version="1.0" encoding="{label}"?>'
     assert decode(declaration.encode() + body, "") == declaration + text
     assert decode(body, "text/html") == text
+
+
+@given(
+    st.lists(st.sampled_from([*(bytes([byte]) for byte in range(0x7E, 0x100)), b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]))
+)
+def test_what_is_valid_utf8_is_read_as_such_and_handed_on_as_it_is(pieces: list[bytes]) -> None:
+    body = b"".join(pieces)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        assert recoded(body, "").decode() == decode(body, "")
+        return
+    if not ENCODED_TWICE.search(body) and not body.startswith(codecs.BOM_UTF8):
+        assert recoded(body, "text/html; charset=latin1") is body
+        assert decode(body, "text/html; charset=latin1") == text
+
+
+@given(st.lists(st.sampled_from([*"aé|<\n Ã©Âââ€™đšπ", "Ã¼", "â€œ", "Ð»Ð¸", "Ä\x8d", "\xa0"]), min_size=1, max_size=40))
+def test_what_was_encoded_twice_is_mended_in_stretches_as_in_the_whole(pieces: list[str]) -> None:
+    text = "<p>" + "".join(pieces)
+    mended = decode_inconsistent_utf8(text) if ENCODED_TWICE.search(text.encode()) else text
+    assert decode(text.encode(), "") == mended
 
 
 @pytest.mark.parametrize("text", [text for text, _, _ in WRITTEN])

@@ -17,7 +17,7 @@ from pipeline.html.blocks import blocks
 from pipeline.html.choose import TEMPERATURE, chosen, once
 from pipeline.html.extract import extract
 from pipeline.html.features import elements, table
-from pipeline.html.lexicon import PART, ROLE, attribute_words, hash_of, text_words
+from pipeline.html.lexicon import PART, ROLE, attribute_words, hash_of, lexicon, text_words
 from pipeline.html.main import MODEL, judged, model
 from pipeline.html.network import probabilities
 from pipeline.html.pictures import no_content
@@ -176,6 +176,17 @@ def test_hashes_of_words_are_those_of_their_letters_wherever_they_stand() -> Non
     assert len(first & second) == 2  # the two words; not their order
 
 
+@pytest.mark.parametrize("size", [0, 1, 50, 5000])
+def test_a_lexicon_finds_its_words_and_no_others(size: int) -> None:
+    random = np.random.default_rng(size)
+    learned = np.unique(random.integers(1 << 63, size=size).astype(np.uint64))
+    found = lexicon(learned, np.ones((len(learned), 3), np.float32))
+    assert found.find(found.hashes).tolist() == list(range(len(found.hashes)))
+    others = np.append(random.integers(1 << 63, 1 << 64, size=20_000, dtype=np.uint64), np.uint64(0))
+    others = others[~np.isin(others, found.hashes)]
+    assert set(found.find(others).tolist()) == {len(found.hashes)}
+
+
 @pytest.mark.parametrize("inner", [SENTENCE * 2, "short", f"{SENTENCE * 2}<p>short"])
 def test_pages_without_short_or_long_texts_or_attributes_are_judged(inner: str) -> None:
     page = judged(LexborHTMLParser(f"<p>{inner}"), URL)
@@ -187,11 +198,11 @@ def test_bits_gather_all_elements_around() -> None:
     inner = "<section><div><div><div><div><p>text here</p></div></div></div></div></section>"
     found = blocks(LexborHTMLParser(f"<nav><article>{inner}</article></nav><p>outside</p>"))
     assert found is not None
-    lexicon = model()[1]
-    features = table(found, elements(found, lexicon), lexicon, URL)
+    words = model()[1]
+    features = table(found, elements(found, words), words, URL)
     assert features.rows.shape[0] == len(found.first) == 2
     assert np.isfinite(features.rows).all()
-    around = elements(found, lexicon)
+    around = elements(found, words)
     assert around.depth[found.element[0]] - around.depth[found.element[1]] == 7
 
 

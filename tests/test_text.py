@@ -237,14 +237,13 @@ def test_a_list_holds_its_words_and_no_others(name: str) -> None:
     words = lists.words_of(name)
     others = {word + "zq" for word in words} - words
     for asked, held in ((words, True), (others, False)):
-        hashes = np.array([lists.hash_of(word) for word in asked], np.uint64)
-        assert lists.listed(name).holds(hashes).tolist() == [held] * len(asked)
+        assert lists.listed(name).holds(lists.hashes_of(asked)).tolist() == [held] * len(asked)
 
 
 def test_words_are_hashed_as_their_list_is() -> None:
     text = "the naïve\x00 ΟΔΟΣ don’t 𝒳y \ud800"
     [hashes] = [Text(text).batch._words.hashes.tolist()]
-    assert hashes == [lists.hash_of(word) for word in Text(text).words]
+    assert hashes == lists.hashes_of(Text(text).words).tolist()
 
 
 def test_word_lists_hold_words_as_texts_are_split() -> None:

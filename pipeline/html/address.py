@@ -43,6 +43,9 @@ _DESCRIPTORS = re.compile(r"((?:\([^)]*+\)?|[^,(])*+),?")
 _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([wx])")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+_BETWEEN_WORDS = re.compile(r"[\s_+\x00-\x1f-]+")
+_BREAKS = re.compile(r"[\t\r\n]")
 _SIZE = re.compile(r"(?:[-_ ]\d{2,5}x\d{2,5}|@\dx|[-_ ]scaled)$")
 # An address that resolving leaves as it is: most are so, and it is what takes the longest.
 _RESOLVED = re.compile(
@@ -178,7 +181,7 @@ def resolve(base: str, reference: str) -> str | None:
     """
     if len(reference) > 2 * MAX_ADDRESS:
         return None
-    reference = re.sub(r"[\t\r\n]", "", reference.strip("\0\t\n\v\f\r "))
+    reference = _BREAKS.sub("", reference.strip("\0\t\n\v\f\r "))
     # What begins with "/" only lacks the beginning of `base`.
     whole = reference if reference[:1] != "/" else _origin(base, "//" if reference[:2] == "//" else "/") + reference
     if _RESOLVED.fullmatch(whole) and len(whole) <= MAX_ADDRESS:
@@ -223,6 +226,7 @@ def readable_name(url: str) -> str:
     """The file name of an address in words: "/img/Red_fox-in%20snow.jpg" gives "Red fox in snow"."""
     if url.startswith("data:"):
         return ""
-    name = unquote(urlsplit(url).path.rsplit("/", 1)[-1][: 4 * MAX_FILENAME], errors="replace")
-    stem = _SIZE.sub("", re.sub(r"\.[A-Za-z0-9]{1,5}$", "", name))
-    return " ".join(re.split(r"[\s_+\x00-\x1f-]+", stem)).strip()[:MAX_FILENAME]
+    path = url.partition("#")[0].partition("?")[0].partition("//")[2]
+    name = unquote(path.rpartition("/")[2][: 4 * MAX_FILENAME] if "/" in path else "", errors="replace")
+    stem = _SIZE.sub("", _ENDING.sub("", name))
+    return _BETWEEN_WORDS.sub(" ", stem).strip()[:MAX_FILENAME]

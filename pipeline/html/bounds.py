@@ -60,9 +60,11 @@ _BETWEEN = b" \t\n\r\f\v/\"'"  # one of these stands between two attributes at l
 _TRIES = 4
 
 
-def bounded(html: str) -> bytes:
-    """`html`, cut where a parser would need more than seconds for it."""
-    page = html[:MAX_CHARACTERS].encode("utf-8", "replace")
+def bounded(html: str | bytes) -> bytes:
+    """`html`, text or valid UTF-8, cut where a parser would need more than seconds for it."""
+    if isinstance(html, bytes) and len(html) > MAX_CHARACTERS:
+        html = html.decode()
+    page = html if isinstance(html, bytes) else html[:MAX_CHARACTERS].encode("utf-8", "replace")
     tags = int(np.count_nonzero(np.frombuffer(page, np.uint8) == ord("<")))
     if tags > MAX_TAGS:
         for number, match in enumerate(_TAG.finditer(page)):

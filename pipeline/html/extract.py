@@ -46,9 +46,9 @@ class Page:
     meta: list[tuple[str, str]]
 
 
-def extract(html: str, url: str, method: str = "obelics", inline: int = 0) -> Page:
-    """The page as nodes. Bounded in time and memory whatever `html` is. `inline`: bytes up to which an image inside of its
-    address (`data:`) is kept. Raises UserError for an unknown method."""
+def extract(html: str | bytes, url: str, method: str = "obelics", inline: int = 0) -> Page:
+    """The page, text or valid UTF-8, as nodes. Bounded in time and memory whatever `html` is. `inline`: bytes up to which an
+    image inside of its address (`data:`) is kept. Raises UserError for an unknown method."""
     if method not in METHODS:
         raise UserError(f"extraction method {method!r} is unknown: use one of {', '.join(METHODS)}")
     tree, base = parse(html, url)
@@ -56,7 +56,7 @@ def extract(html: str, url: str, method: str = "obelics", inline: int = 0) -> Pa
     return Page(METHODS[method](tree, base, inline), meta)
 
 
-def parse(html: str, url: str) -> tuple[LexborHTMLParser, str]:
+def parse(html: str | bytes, url: str) -> tuple[LexborHTMLParser, str]:
     """The tree of the page, and the address that its relative addresses begin with."""
     tree = LexborHTMLParser(bounded(html))
     for element in tree.css("base"):
@@ -114,11 +114,12 @@ class Nodes:
     def text(self, text: str) -> str:
         """Adds `text` with its white space collapsed, which is returned."""
         words = " ".join(text.split())
-        if text[:1].isspace():
-            self.cross(1)
+        if text[:1].isspace() and not self.strength:
+            self.strength = 1
         if words:
             if self.parts:
-                self.parts.append(SEPARATORS[max(self.strength, min(self.breaks + 1, 3) if self.breaks else 0)])
+                strength = max(self.strength, min(self.breaks + 1, 3)) if self.breaks else self.strength
+                self.parts.append(SEPARATORS[strength])
             self.parts.append(words)
             self.strength = 1 if text[-1].isspace() else 0
             self.breaks = 0

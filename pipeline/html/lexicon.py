@@ -226,18 +226,47 @@ for _number, _words in enumerate(PURPOSES.values()):
 
 @dataclass(slots=True)
 class Lexicon:
-    """What was learned of words: sorted `hashes`, and for each its weights around a block, as the block's own and in its
-    text (V, 3), and the bits of its purpose (V,)."""
+    """What was learned of words: `hashes` of V words, and for each its weights around a block, as the block's own and in its
+    text (V + 1, 3), and the bits of its purpose (V + 1,); the last are those of no word. `slots` holds the number of each
+    word in one of its two slots, elsewhere 0."""
 
     hashes: Hashes
     weights: NDArray[np.float32]
     bits: Ints
+    slots: Ints
 
     def find(self, words: Hashes) -> Ints:
-        """The number of each word, that of no word for one that is unknown."""
-        place = np.searchsorted(self.hashes, words)
-        place[place == len(self.hashes)] = 0
-        return np.where(self.hashes[place] == words, place, len(self.hashes))
+        """The number of each word, V for one that is unknown."""
+        first, second = (self.slots.take(slots) for slots in _two_slots(words, len(self.slots)))
+        place = np.where(self.hashes.take(first) == words, first, second)
+        place[self.hashes.take(place) != words] = len(self.hashes)
+        return place
+
+
+def _two_slots(words: Hashes, size: int) -> tuple[Ints, Ints]:
+    """Where each word may stand among as many slots, a power of two."""
+    shift = np.uint64(65 - size.bit_length())
+    mixed = words * np.uint64(ODD)
+    return (mixed >> shift).view(np.int64), (mixed * np.uint64(ODD) >> shift).view(np.int64)
+
+
+def _slots(hashes: Hashes) -> Ints:
+    """Each word in one of its slots, by cuckoo hashing: who comes later takes it, and who stood there goes to his other."""
+    nobody = len(hashes)
+    slots = np.full(4 << nobody.bit_length(), nobody)
+    both = np.stack(_two_slots(hashes, len(slots)))
+    other = np.zeros(nobody, np.int64)
+    left = np.arange(nobody)
+    while len(left):
+        slot = both[other[left], left]
+        before = slots[slot]
+        slots[slot] = left
+        won = slots[slot] == left
+        left = np.unique(np.append(left[~won], before[won]))
+        left = left[left < nobody]
+        other[left] ^= 1
+    slots[slots == nobody] = 0
+    return slots
 
 
 def lexicon(hashes: Hashes, weights: NDArray[np.float32]) -> Lexicon:
@@ -246,7 +275,7 @@ def lexicon(hashes: Hashes, weights: NDArray[np.float32]) -> Lexicon:
     table = np.zeros((len(every) + 1, 3), np.float32)
     table[np.searchsorted(every, hashes)] = weights
     bits = np.array([*(_PURPOSE_BITS.get(int(word), 0) for word in every), 0], np.int64)
-    return Lexicon(every, table, bits)
+    return Lexicon(every, table, bits, _slots(every))
 
 
 def tag_bits(tag: Ints) -> Ints:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from filters.ngrams import Hashes
 from pipeline.html.blocks import Floats
@@ -13,6 +14,7 @@ from pipeline.html.lexicon import Lexicon, lexicon
 CLIP = 5.0  # standard deviations
 DILATIONS = (1, 4)  # of the two convolutions over neighbouring blocks
 WIDTH = 5  # blocks that each looks at
+_REACH = max(DILATIONS) * (WIDTH // 2)  # blocks to either side
 
 
 @dataclass(slots=True)
@@ -51,13 +53,13 @@ def probabilities(network: Network, table: Table) -> Floats:
     mean = np.full(count, 1 / count, np.float32) @ hidden
     pooled = np.concatenate([mean, hidden.max(0)]) @ network.pool + network.pool_bias
     hidden += np.maximum(pooled, 0)
+    around = np.zeros((count + 2 * _REACH, units), np.float32)
     near = np.empty((count, WIDTH, units), np.float32)
     for number, dilation in enumerate(DILATIONS):
-        for step in range(WIDTH):
-            shift = dilation * (step - WIDTH // 2)
-            low, high = min(max(-shift, 0), count), max(min(count - shift, count), 0)
-            near[:low, step] = near[high:, step] = 0
-            near[low:high, step] = hidden[low + shift : high + shift]
+        around[_REACH : _REACH + count] = hidden
+        row, unit = around.strides
+        first = around[_REACH - dilation * (WIDTH // 2) :]
+        near[:] = as_strided(first, near.shape, (row, dilation * row, unit), writeable=False)
         seen = near.reshape(count, -1) @ network.near[number].reshape(WIDTH * units, units)
         seen += network.near_bias[number]
         hidden += np.maximum(seen, 0, out=seen)

@@ -18,8 +18,8 @@ from pipeline.documents import read_documents
 from pipeline.judge import judge
 from pipeline.run import Run
 from pipeline.scores import score_texts
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).resolve().parent.parent.parent  # not from conftest: each worker would import pytest
 WORKERS = 2
 RATIO = 8
 PAGES_OF_A_CRAWL = 90_000 * 30_000  # files of Common Crawl and pages in each
