@@ -130,11 +130,14 @@ def test_a_corpus_without_images_trains_and_has_no_sample(tmp_path: Path) -> Non
     assert {step["images"] for step in steps_of(folder)} == {0}
 
 
+PACKED = {"tokens": 64, "images": 4, "window": 4}
+
+
 def test_broken_images_are_counted(tmp_path: Path) -> None:
     rows: list[list[str | bytes]] = [[prose(n, 20), picture(n), b"no image"] for n in range(4)]
     write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", rows)
     lines: list[str] = []
-    folder = train(tiny(tmp_path / "data", tmp_path / "model", steps=1, batch_size=1), lines.append)
+    folder = train(tiny(tmp_path / "data", tmp_path / "model", steps=1, batch_size=1, packing=PACKED), lines.append)
     assert log_of(folder)[-1] == {"event": "end", "documents_read": 4, "broken_images": 4}
     assert "4 images could not be decoded and were left out" in lines
 
@@ -212,7 +215,7 @@ def test_the_plan_counts_parameters_memory_and_tokens(corpus: Path, trained: tup
     assert f"{start['parameters']:,}" in said
     assert f"{start['trained']:,}" in said
     assert "2 sequences x 64 tokens = 128 tokens, up to 8 images" in said
-    assert "12 documents, 2 shards" in said
+    assert "train: 12 documents" in said
     assert memory(100, 10) == 400 + 3 * 40
     assert "not ready" in plan(tiny(corpus / "none", corpus))
 

@@ -11,7 +11,6 @@ from transformers.models.idefics.image_processing_pil_idefics import IdeficsImag
 
 from pipeline.training.batch import Batch, collate, image_attention_mask, self_attention_mask
 from pipeline.training.config import Model, Vision
-from pipeline.training.data import Pixels, decode
 from pipeline.training.loss import TokenLosses, means, token_losses
 from pipeline.training.model import (
     ADDITIONAL_TOKENS,
@@ -26,25 +25,16 @@ from pipeline.training.model import (
 )
 from pipeline.training.optimizer import adamw, learning_rate
 from pipeline.training.packing import IGNORED, Window, assemble
-from pipeline.training.tokenizer import Vocabulary
-from tests.training_shards import picture, tiny
+from tests.training_shards import BOS, BYTES, EOS, FORM, F, I, shown, tiny, window
 
-PAD, BOS, EOS, F, I = 0, 1, 2, 300, 301  # noqa: E741
-WORDS = Vocabulary(lambda text: [3 + byte for byte in text.encode()], 300, PAD, BOS, EOS, F, I)
 CONFIG = tiny(Path("data"), Path("model"))
 
 
-def image(seed: int) -> Pixels:
-    pixels = decode(picture(seed), 28, 10**6)
-    assert pixels is not None
-    return pixels
-
-
 DOCUMENTS = [
-    Window("a", [BOS, 10, 11, F, I, F, 12, 13, F, I, F, I, F, 14, EOS], [image(1), image(2), image(3)]),
-    Window("b", [BOS, 20, 21, 22, EOS], []),
-    Window("c", [BOS, F, I, F, 30, 31, 32, EOS], [image(4)]),
-    Window("d", [BOS, 40, 41, 42, F, I, F, 43], [image(5)]),  # cut: no end
+    window("a", [BOS, 10, 11, F, I, F, 12, 13, F, I, F, I, F, 14, EOS], [shown(1), shown(2), shown(3)]),
+    window("b", [BOS, 20, 21, 22, EOS], []),
+    window("c", [BOS, F, I, F, 30, 31, 32, EOS], [shown(4)]),
+    window("d", [BOS, 40, 41, 42, F, I, F, 43], [shown(5)]),  # cut: no end
 ]
 
 
@@ -60,7 +50,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def model() -> Any:
     """A model whose gates are open, so that images count."""
-    built = build(CONFIG.model, WORDS, 0)
+    built = build(CONFIG.model, BYTES, 0)
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if "alpha" in name:
@@ -69,7 +59,7 @@ def model() -> Any:
 
 
 def batch_of(*sequences: list[Window], tokens: int = 48) -> Batch:
-    return collate([assemble(windows, WORDS, tokens) for windows in sequences], WORDS, 28)
+    return collate([assemble(windows, BYTES, tokens) for windows in sequences], BYTES, FORM)
 
 
 def losses_of(model: Any, batch: Batch) -> TokenLosses:
@@ -81,9 +71,9 @@ def test_a_packed_document_has_the_losses_it_has_alone(model: Any) -> None:
     packed = losses_of(model, batch_of(DOCUMENTS, DOCUMENTS[2:]))
     for row, windows in enumerate((DOCUMENTS, DOCUMENTS[2:])):
         start = 0
-        for window in windows:
-            end = start + len(window.ids)
-            alone = losses_of(model, batch_of([window], tokens=len(window.ids)))
+        for one in windows:
+            end = start + len(one.ids)
+            alone = losses_of(model, batch_of([one], tokens=len(one.ids)))
             assert torch.equal(packed.learned[row, start:end], alone.learned[0])
             assert (packed.cross_entropy[row, start:end] - alone.cross_entropy[0]).abs().max() < 1e-5
             assert (packed.z[row, start:end] - alone.z[0]).abs().max() < 1e-4  # squares of about 6
@@ -104,7 +94,7 @@ def test_a_packed_document_has_the_gradients_it_has_alone(model: Any) -> None:
 
 
 def test_an_image_changes_only_what_follows_it_in_its_document(model: Any) -> None:
-    other = [DOCUMENTS[0], DOCUMENTS[1], Window("c", DOCUMENTS[2].ids, [image(9)]), DOCUMENTS[3]]
+    other = [DOCUMENTS[0], DOCUMENTS[1], window("c", DOCUMENTS[2].ids, [shown(9)]), DOCUMENTS[3]]
     with torch.no_grad():
         one, two = (logits(model, batch_of(windows))[0] for windows in (DOCUMENTS, other))
     differs = (one - two).abs().amax(-1) > 1e-6
@@ -128,8 +118,8 @@ def test_logits_are_those_of_the_stock_model_fed_with_pixels(model: Any) -> None
 
 
 def test_pixels_are_normalised_as_the_stock_processor_does() -> None:
-    stock = IdeficsImageProcessorPil(image_size=28)([image(1)], return_tensors="pt")
-    assert (normalise(torch.from_numpy(image(1)[None])) - stock).abs().max() < 1e-6
+    stock = IdeficsImageProcessorPil(image_size=28)([shown(1).pixels[0]], return_tensors="pt")
+    assert (normalise(torch.from_numpy(shown(1).pixels)) - stock).abs().max() < 1e-6
 
 
 def test_a_batch_of_text_alone_is_computed_and_trained(model: Any) -> None:
@@ -148,7 +138,7 @@ def test_a_batch_of_text_alone_is_computed_and_trained(model: Any) -> None:
 
 
 def test_only_cross_attention_perceiver_and_new_tokens_are_trained() -> None:
-    built = build(CONFIG.model, WORDS, 0)
+    built = build(CONFIG.model, BYTES, 0)
     trained = {name for name, p in built.named_parameters() if p.requires_grad}
     frozen = {name for name, p in built.named_parameters() if not p.requires_grad}
     assert all(name.startswith(TRAINED) for name in trained)
@@ -160,7 +150,7 @@ def test_only_cross_attention_perceiver_and_new_tokens_are_trained() -> None:
 
 
 def test_freezing_holds_after_a_load_and_is_refused_where_it_does_not_fit(tmp_path: Path) -> None:
-    build(CONFIG.model, WORDS, 0).save_pretrained(tmp_path)
+    build(CONFIG.model, BYTES, 0).save_pretrained(tmp_path)
     loaded = IdeficsForVisionText2Text.from_pretrained(tmp_path)
     freeze(loaded)
     assert sum(p.numel() for p in loaded.parameters() if p.requires_grad) == trained_parameters(loaded.config)
@@ -188,7 +178,7 @@ def test_the_published_sizes_have_the_published_number_of_trained_parameters() -
 
 def test_trained_parts_begin_as_their_makers_drew_them() -> None:
     wide = CONFIG.model.model_copy(update={"hidden_size": 128, "intermediate_size": 256})
-    built = build(wide, WORDS, 0)
+    built = build(wide, BYTES, 0)
     state = built.state_dict()
     vision, depth = wide.vision.embed_dim, 2 * wide.num_hidden_layers
     block, perceiver = "model.gated_cross_attn_layers.0", "model.perceiver_resampler"
@@ -213,15 +203,15 @@ def test_trained_parts_begin_as_their_makers_drew_them() -> None:
 
 
 def test_with_closed_gates_images_change_nothing() -> None:
-    built = build(CONFIG.model, WORDS, 0)
-    other = [Window("a", DOCUMENTS[0].ids, [image(7), image(8), image(9)])]
+    built = build(CONFIG.model, BYTES, 0)
+    other = [window("a", DOCUMENTS[0].ids, [shown(7), shown(8), shown(9)])]
     with torch.no_grad():
         assert torch.equal(logits(built, batch_of([DOCUMENTS[0]])), logits(built, batch_of(other)))
 
 
 def test_the_same_seed_draws_the_same_weights_and_leaves_torch_alone() -> None:
     before = torch.random.get_rng_state()
-    one, two, three = (build(CONFIG.model, WORDS, seed).state_dict() for seed in (1, 1, 2))
+    one, two, three = (build(CONFIG.model, BYTES, seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["model.perceiver_resampler.latents"], three["model.perceiver_resampler.latents"])
@@ -254,7 +244,7 @@ def test_a_batch_without_labels_has_loss_zero() -> None:
 
 
 def test_gates_biases_norms_and_the_perceiver_have_no_weight_decay() -> None:
-    built = build(CONFIG.model, WORDS, 0)
+    built = build(CONFIG.model, BYTES, 0)
     decayed, free = adamw(built, CONFIG.optimizer).param_groups
     names = {id(parameter): name for name, parameter in built.named_parameters()}
     with_decay = {names[id(p)] for p in decayed["params"]}
@@ -272,6 +262,6 @@ def test_the_learning_rate_warms_up_and_falls_in_straight_lines() -> None:
 
 
 def test_additional_tokens_are_the_two_of_idefics() -> None:
-    config = build(CONFIG.model, WORDS, 0).config
+    config = build(CONFIG.model, BYTES, 0).config
     assert (config.vocab_size, config.additional_vocab_size) == (300, ADDITIONAL_TOKENS)
     assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (0, 1, 2)

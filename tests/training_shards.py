@@ -10,7 +10,11 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import Data, TrainConfig
+from pipeline.training.data import decode
+from pipeline.training.image_forms import Idefics, Pictures
+from pipeline.training.packing import Window
+from pipeline.training.tokenizer import Vocabulary
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SCHEMA = pa.schema(
@@ -27,6 +31,10 @@ WORDS = (
     *("carry", "grain", "under", "an", "old", "stone", "bridge", "between", "yellow", "meadows"),
 )
 
+PAD, BOS, EOS, F, I = 0, 1, 2, 300, 301  # noqa: E741
+BYTES = Vocabulary(lambda text: [3 + byte for byte in text.encode()], 300, PAD, BOS, EOS, F, I)  # a token a byte
+FORM = Idefics(28, I)
+
 Row = list[str | bytes]  # texts and image files, in order
 
 
@@ -37,6 +45,18 @@ def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> b
     file = io.BytesIO()
     PIL.Image.fromarray(pixels.astype(np.uint8)).save(file, kind)
     return file.getvalue()
+
+
+def shown(seed: int) -> Pictures:
+    """A picture as the tiny model sees it."""
+    pictures = decode(picture(seed), FORM, Data(path="none"))
+    assert pictures is not None
+    return pictures
+
+
+def window(key: str, ids: list[int], images: list[Pictures], source: int = 0) -> Window:
+    """A window of byte tokens, of which all is learned but its beginning and `<image>`."""
+    return Window(key, ids, images, [i not in {BOS, I} for i in ids], source)
 
 
 def prose(seed: int, words: int) -> str:

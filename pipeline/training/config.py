@@ -1,7 +1,7 @@
 """The training configuration: YAML in, checked settings out; sizes that cannot work are refused here by name."""
 
 from collections.abc import Sequence
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,28 +17,108 @@ def _half_open(betas: tuple[float, float]) -> tuple[float, float]:
     return betas
 
 
-class Data(Section):
-    """Shards as the pipeline writes them for training: `SPLIT-*.parquet` in a folder."""
+class Columns(Section):
+    """What the columns of a source are called, where it is none of our shards."""
 
+    image: str = "image"  # of a pair or a row with one image
+    images: str = "images"  # of a row with several
+    text: str = "text"  # or a caption
+    texts: str = "texts"
+    messages: str = "messages"  # of a dialogue: `{role, content}`
+
+
+class Source(Section):
+    """Documents of one kind, with a share of the tokens."""
+
+    name: str = Field(default="data", pattern=r"^[\w.-]+$")
+    kind: Literal["documents", "obelics", "pairs", "datasets", "text", "dialogues"] = "documents"
     path: str
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)  # share of the tokens, relative to the others'
     split: str = Field(default="train", pattern=r"^\w+$")
+    epochs: Positive | None = None  # it ends after so many; none: it goes on as long as the training
+    images: str | None = None  # where the bytes of images are that the documents name by address
+    columns: Columns = Columns()
+
+
+class Template(Section):
+    """How the turns of a dialogue are written; the default is that of IDEFICS-instruct. `{text}` is the turn; of an answer
+    it is learned, with the `<end_of_utterance>` that follows."""
+
+    system: str = "{text}<end_of_utterance>\n"
+    user: str = "User:{text}<end_of_utterance>\n"
+    assistant: str = "Assistant: {text}<end_of_utterance>\n"
+
+    @model_validator(mode="after")
+    def _text(self) -> Self:
+        for name, template in self:
+            if template.count("{text}") != 1:
+                raise ValueError(f"{name}: {template!r} must hold {{text}} once")
+        return self
+
+
+class Data(Section):
+    """What is read: one folder of shards as the pipeline writes them (`path`), or several sources."""
+
+    path: str | None = None
+    split: str = Field(default="train", pattern=r"^\w+$")
+    sources: tuple[Source, ...] = ()
+    template: Template = Template()  # of dialogues
+    lanes: Positive = 1  # independent streams; a multiple of GPUs times workers, and the order depends on it alone
+    workers: int = Field(default=0, ge=0, le=256)  # processes a GPU that read and decode; 0: training does it itself
+    ahead: Positive = 2  # batches that a worker is ahead
     max_pixels: Positive = 100_000_000  # of an image as stored; a larger one counts as broken and is never decoded
+    max_bytes: Bytes = 50 * 10**6  # of an image as stored
+    seconds: float = Field(default=10, gt=0, le=600)  # for an image
+    max_images: Positive = 1000  # of a document; what is beyond is left out
     max_row_group: Bytes = 2 * 10**9  # bytes; a row group is held in memory whole
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.path is None) == (not self.sources):
+            raise ValueError("name a folder of shards (path) or several sources: one of path and sources")
+        names = [source.name for source in self.sources]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sources: two of the name {', '.join(twice)}")
+        return self
+
+    @property
+    def listed(self) -> tuple[Source, ...]:
+        """The sources, also where `path` alone is named."""
+        return self.sources if self.path is None else (Source(path=self.path, split=self.split),)
+
+
+class Images(Section):
+    """How images are shown to the vision encoder and what stands for them in the text, by the model's family."""
+
+    form: Literal["idefics", "idefics2", "idefics3"] = "idefics"
+    size: Positive | None = None  # pixels of a picture's side; none: the vision encoder's
+    shortest: Positive = 378  # idefics2: pixels of the shorter side
+    longest: Positive = 1456  # idefics3: pixels of the longer side before it is cut into tiles
+    latents: Positive | None = None  # `<image>` tokens of a picture; none: 64 for idefics2, 169 for idefics3
+    split: bool | None = None  # idefics3: into tiles, as published; idefics2: into quarters beside the whole, if asked
+    fast_jpeg: bool = False  # idefics: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size; not to the bit
+
+    @property
+    def cut(self) -> bool:
+        """Whether images are cut into several pictures."""
+        return self.form == "idefics3" if self.split is None else self.split and self.form != "idefics"
 
 
 class Tokenizer(Section):
-    """A byte-level BPE learned from the shards."""
+    """A tokenizer of yours, or a byte-level BPE learned from the sources."""
 
+    path: str | None = None  # a folder, or a name on the hub; none: it is learned
     vocab_size: int = Field(
         default=1024, ge=300
     )  # 256 bytes, 3 special tokens, and merges; the image tokens come on top
-    documents: Positive = 10_000  # it learns from this many, from the first shard on
+    documents: Positive = 10_000  # it learns from this many, the first of each source in turn
 
 
 class Packing(Section):
     tokens: int = Field(ge=8)  # length of a sequence
-    images: Positive  # at most so many in a sequence
+    images: Positive  # at most so many in a sequence; what an image is cut into counts as one
     window: Positive = 64  # documents among which sequences are put together
+    held: Bytes = 2 * 10**9  # bytes of decoded pictures with which a window closes early, a lane
 
 
 class Vision(Section):
@@ -117,12 +197,14 @@ class TrainConfig(Section):
     output: str  # the model's folder
     tokenizer: Tokenizer = Tokenizer()
     packing: Packing
+    images: Images = Images()
     model: Model
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     sample: Sample = Sample()
     steps: Positive
     batch_size: Positive  # sequences a step
+    micro_batch: Positive | None = None  # sequences at once on a GPU; none: all of a step's that fall to it
     seed: int = Field(default=0, ge=0, lt=2**32)
     threads: Positive | None = None  # of torch; none: as many as it finds cores
 

@@ -13,14 +13,17 @@ import torch
 from safetensors import SafetensorError
 
 from pipeline.errors import UserError
-from pipeline.training import data, tokenizer
-from pipeline.training.batch import Batch, Counts, batches
+from pipeline.training import tokenizer
+from pipeline.training.batch import Batch
 from pipeline.training.config import TrainConfig
+from pipeline.training.image_forms import image_form, special_tokens
+from pipeline.training.loader import Loader
 from pipeline.training.loss import means, token_losses
 from pipeline.training.model import build, export, logits, parts
 from pipeline.training.optimizer import adamw, learning_rate
 from pipeline.training.plan import plan
 from pipeline.training.sample import sample
+from pipeline.training.sources import Opened, open_sources, texts
 
 __all__ = ["plan", "step", "train"]
 
@@ -42,7 +45,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = _show) -> Path:
         UserError: shards that are missing or of another schema; an output folder that cannot be written or that holds
             something else; a loss that is no longer a number.
     """
-    groups = data.row_groups(Path(config.data.path), config.data.split, config.data.max_row_group)
+    sources = open_sources(config.data)
     output = Path(config.output)
     _check_ours(output)
     partial, old = (output.resolve().with_name(f"{output.resolve().name}.{end}") for end in ("partial", "old"))
@@ -55,7 +58,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = _show) -> Path:
         partial.mkdir(parents=True)
         (partial / SETTINGS).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         with (partial / LOG).open("w", encoding="utf-8", buffering=1) as log:
-            _train(config, groups, partial, log, report)
+            _train(config, sources, partial, log, report)
         if output.exists():
             shutil.rmtree(old, ignore_errors=True)
             output.rename(old)
@@ -92,19 +95,24 @@ def step(model: Any, optimizer: Any, batch: Batch, config: TrainConfig, rate: fl
 
 
 def _train(
-    config: TrainConfig, groups: list[data.RowGroup], folder: Path, log: TextIO, report: Callable[[str], None]
+    config: TrainConfig, sources: list[Opened], folder: Path, log: TextIO, report: Callable[[str], None]
 ) -> None:
     def write(event: str, **values: Any) -> None:
         log.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
 
-    texts = data.texts(groups, config.tokenizer.documents)
-    words = tokenizer.learn(texts, config.tokenizer.vocab_size, config.model.max_position_embeddings)
-    vocabulary = tokenizer.vocabulary(words)
+    further = special_tokens(config)
+    if config.tokenizer.path:
+        words = tokenizer.open_tokenizer(config.tokenizer.path, further)
+    else:
+        seen = texts(sources, config.tokenizer.documents)
+        words = tokenizer.learn(seen, config.tokenizer.vocab_size, config.model.max_position_embeddings, further)
+    vocabulary = tokenizer.vocabulary(words, further, last=config.images.form == "idefics")
+    form = image_form(config, vocabulary)
     model = build(config.model, vocabulary, config.seed)
     optimizer = adamw(model, config.optimizer)
     sizes = parts(model)
     total, trained = sum(part.parameters for part in sizes), sum(part.trained for part in sizes)
-    documents = sum(group.rows for group in groups)
+    documents = sum(source.rows or 0 for source in sources)
     write(
         "start",
         documents=documents,
@@ -116,8 +124,8 @@ def _train(
     report(f"{documents:,} documents, {vocabulary.size:,} tokens in the vocabulary")
     report(f"{total:,} parameters, of which {trained:,} are trained")
 
-    counts = Counts()
-    stream = batches(groups, vocabulary, config, counts)
+    loader = Loader(config, vocabulary, form, report=report)
+    stream = iter(loader)
     for number in range(config.steps):
         began = time.perf_counter()
         batch = next(stream)
@@ -138,15 +146,18 @@ def _train(
         }
         write("step", step=number + 1, epoch=batch.epoch, **figures)
         report(_line(number + 1, config.steps, figures))
-    if counts.broken_images:
-        report(f"{counts.broken_images:,} images could not be decoded and were left out")
+    loader.close()
+    counts = loader.counts().values()
+    broken = sum(count["broken_images"] for count in counts)
+    if broken:
+        report(f"{broken:,} images could not be decoded and were left out")
 
     export(model, words, vocabulary, folder)
-    generated = sample(model, words, vocabulary, groups, config)
+    generated = sample(model, words, vocabulary, form, sources, config)
     if generated is not None:
         write("sample", **asdict(generated))
         report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
-    write("end", documents_read=counts.documents, broken_images=counts.broken_images)
+    write("end", documents_read=sum(count["documents"] for count in counts), broken_images=broken)
 
 
 def _line(number: int, steps: int, figures: dict[str, float]) -> str:

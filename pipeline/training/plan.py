@@ -1,14 +1,12 @@
 """A training configuration in; parameters, memory and tokens a step out, as text. No weights are made."""
 
-from pathlib import Path
-
 import torch
 from transformers import IdeficsForVisionText2Text
 
 from pipeline.errors import UserError
-from pipeline.training import data
 from pipeline.training.config import TrainConfig
 from pipeline.training.model import ADDITIONAL_TOKENS, freeze, idefics_config, parts
+from pipeline.training.sources import open_sources
 
 FP32 = 4  # bytes
 
@@ -19,10 +17,9 @@ def plan(config: TrainConfig) -> str:
     Shards that are not there yet are said so, not refused: a plan may come before the data.
     """
     try:
-        groups = data.row_groups(Path(config.data.path), config.data.split, config.data.max_row_group)
-        documents = f"{sum(group.rows for group in groups):,} documents, {len({g.path for g in groups}):,} shards"
+        found = [f"{'?' if s.rows is None else format(s.rows, ',')} documents" for s in open_sources(config.data)]
     except UserError as error:
-        documents = f"not ready: {error}"
+        found = [f"not ready: {error}"] * len(config.data.listed)
     vocab_size = config.tokenizer.vocab_size
     with torch.device("meta"):
         model = IdeficsForVisionText2Text(idefics_config(config.model, vocab_size))
@@ -41,7 +38,7 @@ def plan(config: TrainConfig) -> str:
             f"step      {config.batch_size} sequences x {tokens:,} tokens = {positions:,} tokens, "
             f"up to {config.batch_size * images:,} images",
             f"training  {config.steps:,} steps = {config.steps * positions:,} tokens",
-            f"data      {config.data.path}, {config.data.split}: {documents}",
+            *(f"data      {s.path}, {s.split}: {said}" for s, said in zip(config.data.listed, found, strict=True)),
             f"output    {config.output}",
         ]
     )

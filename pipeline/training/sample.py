@@ -1,6 +1,7 @@
 """A model and a document of the data in; what the model writes after the document's first image out."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -8,8 +9,10 @@ import torch
 from pipeline.training import data
 from pipeline.training.batch import image_attention_mask
 from pipeline.training.config import TrainConfig
+from pipeline.training.image_forms import ImageForm, Pictures
 from pipeline.training.model import generation_config, normalise
 from pipeline.training.packing import image_index, split
+from pipeline.training.sources import Opened, in_order
 from pipeline.training.tokenizer import Vocabulary
 
 
@@ -21,10 +24,10 @@ class Generated:
 
 
 def sample(
-    model: Any, tokenizer: Any, vocabulary: Vocabulary, groups: list[data.RowGroup], config: TrainConfig
+    model: Any, tokenizer: Any, vocabulary: Vocabulary, form: ImageForm, sources: list[Opened], config: TrainConfig
 ) -> Generated | None:
     """Generates greedily from the beginning of the first document with an image; None where no document has one."""
-    found = _beginning(groups, config)
+    found = _beginning(sources, form, config)
     if found is None:
         return None
     key, before, image = found
@@ -37,7 +40,7 @@ def sample(
         answer = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values=normalise(torch.from_numpy(image)[None])[None],
+            pixel_values=normalise(torch.from_numpy(image.pixels.copy()))[None],
             image_attention_mask=image_attention_mask(seen, 1),
             generation_config=generation_config(vocabulary, max_new_tokens=config.sample.new_tokens),
         )
@@ -47,12 +50,12 @@ def sample(
     )
 
 
-def _beginning(groups: list[data.RowGroup], config: TrainConfig) -> tuple[str, str, data.Pixels] | None:
-    size, pixels = config.model.vision.image_size, config.data.max_pixels
-    for document in data.documents(groups, config.seed, 0, image_size=size, max_pixels=pixels):
+def _beginning(sources: list[Opened], form: ImageForm, config: TrainConfig) -> tuple[str, str, Pictures] | None:
+    for raw in chain.from_iterable(in_order(source) for source in sources):
+        document = data.document(raw, form, config.data)
         for pieces in split(document.pieces):
             for place, piece in enumerate(pieces):
-                if not isinstance(piece, str):
+                if isinstance(piece, Pictures):
                     texts = [text for text in pieces[:place] if isinstance(text, str)]
                     return document.key, "\n\n".join(texts), piece
     return None

@@ -1,0 +1,342 @@
+"""A configuration in; micro-batches of one rank out, in an order that ranks, workers and resuming do not change.
+
+The data run in `data.lanes` independent streams. Micro-batch i of the whole training is the next of lane i mod lanes;
+rank r of W takes those with i ≡ r (mod W), and its workers share them in turn. Where all lanes stand is all that is
+needed to go on: epoch, unit and row of each source, and the sequences of the pack at hand that were given already.
+"""
+
+import copy
+import multiprocessing
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from pipeline.errors import UserError
+from pipeline.training import data
+from pipeline.training.batch import Batch, collate
+from pipeline.training.config import TrainConfig
+from pipeline.training.image_forms import ImageForm
+from pipeline.training.mixture import DRY_DOCUMENTS, DRY_EPOCHS, Walk, goto, next_source, state_of
+from pipeline.training.packing import Sequence, Window, assemble, pack, windows
+from pipeline.training.sources import Opened, open_sources
+from pipeline.training.tokenizer import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What every lane needs; goes to the workers as it is."""
+
+    config: TrainConfig
+    vocabulary: Vocabulary
+    form: ImageForm
+    sources: list[Opened]
+    leave_out: frozenset[str] = frozenset()  # keys of documents
+
+
+@dataclass(slots=True)
+class Lane:
+    """One stream of sequences, packed among `packing.window` documents at a time."""
+
+    number: int
+    feed: Feed
+    shelf: "WeakValueDictionary[tuple[str, int], data.Unit]" = field(default_factory=WeakValueDictionary)
+    state: dict[str, Any] | None = None  # to begin with
+    notes: list[str] = field(default_factory=list)
+    ended: bool = False
+    _walks: list[Walk] = field(default_factory=list)
+    _stream: Iterator[Sequence] | None = None
+
+    def __post_init__(self) -> None:
+        config = self.feed.config
+        self._walks = [
+            Walk(source, opened, config.seed, self.number, config.data.lanes, self.shelf)
+            for source, opened in zip(config.data.listed, self.feed.sources, strict=True)
+        ]
+        if self.state is None:
+            self.state = {"pack": 0, "given": 0, "sources": state_of(self._walks)}
+        goto(self._walks, self.state["sources"])
+
+    def batch(self, size: int) -> Batch:
+        """The next `size` sequences; when the sources have ended, what is left, and padding.
+
+        Raises:
+            UserError: a source cannot be read, or has nothing to learn.
+        """
+        if self._stream is None:
+            self._stream = self._sequences()
+        drawn = [sequence for _, sequence in zip(range(size), self._stream, strict=False)]
+        feed = self.feed
+        drawn += [assemble([], feed.vocabulary, feed.config.packing.tokens) for _ in range(size - len(drawn))]
+        batch = collate(drawn, feed.vocabulary, feed.form)
+        batch.epoch = max(walk.share.epoch for walk in self._walks)
+        counts = state_of(self._walks)
+        batch.state = {"lane": self.number, "ended": self.ended, "counts": counts, **copy.deepcopy(self.state or {})}
+        batch.notes, self.notes = self.notes, []
+        return batch
+
+    def _sequences(self) -> Iterator[Sequence]:
+        config, vocabulary = self.feed.config, self.feed.vocabulary
+        tokens, images = config.packing.tokens, config.packing.images
+        assert self.state is not None
+        while True:
+            number, given = self.state["pack"], self.state["given"]
+            drawn = list(self._pack())
+            if not drawn:
+                self.ended = True
+                return
+            packed = pack(drawn, tokens, images)
+            after = {"pack": number + 1, "given": 0, "sources": state_of(self._walks)}
+            # Packing sorts by length; without a shuffle the longest would always come first.
+            order = np.random.default_rng((config.seed, self.number, number)).permutation(len(packed))
+            for count, place in enumerate(order, 1):
+                if count <= given:
+                    continue
+                self.state = after if count == len(packed) else {**self.state, "given": count}
+                kept = [window for window in packed[place] if window.key not in self.feed.leave_out]
+                yield assemble(kept, vocabulary, tokens)
+
+    def _pack(self) -> Iterator[Window]:
+        """The windows of the next documents, until there are enough to put together."""
+        config, held = self.feed.config, 0
+        weights = [walk.source.weight for walk in self._walks]
+        for _ in range(config.packing.window):
+            found: list[Window] = []
+            while not found:
+                ended = [walk.ended for walk in self._walks]
+                chosen = next_source([walk.share.tokens for walk in self._walks], weights, ended)
+                if chosen is None:
+                    return
+                found = self._draw(chosen)
+            yield from found
+            held += sum(image.pixels.nbytes for window in found for image in window.images)
+            if held > config.packing.held:
+                return
+
+    def _draw(self, chosen: int) -> list[Window]:
+        """The windows of a source's next document that has any; none where the source ends before."""
+        walk = self._walks[chosen]
+        dry, epochs = 0, 0
+        while not walk.ended:
+            raw = walk.next()
+            self.notes += walk.notes
+            walk.notes.clear()
+            if raw is None:
+                epochs += 1
+                if epochs > (1 if dry >= DRY_DOCUMENTS else DRY_EPOCHS):
+                    raise walk.dry(dry)
+                continue
+            found = self._windows(raw, chosen)
+            if found:
+                return found
+            walk.share.textless += 1
+            dry += 1
+        return []
+
+    def _windows(self, raw: data.Raw, chosen: int) -> list[Window]:
+        feed, share = self.feed, self._walks[chosen].share
+        config = feed.config
+        document = data.document(raw, feed.form, config.data)
+        cut = windows(
+            document,
+            feed.vocabulary,
+            feed.form,
+            config.packing.tokens,
+            config.packing.images,
+            fake_label=config.loss.fake_token,
+            source=chosen,
+        )
+        found = list(cut)
+        share.documents += 1
+        share.images += document.images
+        share.broken_images += document.broken_images
+        share.missing_images += document.missing_images
+        share.tokens += sum(len(window.ids) for window in found)
+        return found
+
+
+class Loader:
+    """Micro-batches of one rank; `state_dict` says where the data stand after the last one that was given."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        vocabulary: Vocabulary,
+        form: ImageForm,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        state: dict[str, Any] | None = None,
+        leave_out: frozenset[str] = frozenset(),
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`state` is the union of all ranks' `state_dict`, of any number of ranks. Documents whose keys are in `leave_out`
+        are replaced by padding, so that no other one moves. `report` is given what the user should know, once a line.
+
+        Raises:
+            UserError: sources that are not there or of another schema; lanes that ranks and workers cannot share; a state
+                of other lanes or sources.
+        """
+        self.config, self.rank, self.world = config, rank, world
+        self.feed = Feed(config, vocabulary, form, open_sources(config.data), leave_out)
+        self.size = config.micro_batch or max(1, config.batch_size // world)
+        lanes, workers = config.data.lanes, config.data.workers
+        check_lanes(lanes, world, workers)
+        state = state or {"next": 0, "lanes": {}}
+        if state["lanes"] and set(map(int, state["lanes"])) != set(range(lanes)):
+            raise UserError(
+                f"data.lanes {lanes}: the training to go on with has {len(state['lanes'])}, and its order depends on them"
+            )
+        if state["next"] % world:
+            raise UserError(
+                f"the training to go on with stands at micro-batch {state['next']}, no multiple of {world} GPUs"
+            )
+        self._next: int = state["next"]
+        shelf: WeakValueDictionary[tuple[str, int], data.Unit] = WeakValueDictionary()
+        self._states = {lane: state["lanes"].get(str(lane)) for lane in range(rank, lanes, world)}
+        for lane in self._states:  # what is wrong with a state is said before any work starts
+            made = Lane(lane, self.feed, shelf, self._states[lane])
+            self._states[lane] = self._states[lane] or made.state
+        self._report = report
+        self._reported = set[str]()
+        self._counts = {lane: known.get("counts", known["sources"]) for lane, known in self._states.items() if known}
+        self._ended = set[int]()
+        self._workers: Any = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Goes on from the last batch that was given; ends when all lanes of this rank have.
+
+        Raises:
+            UserError: what is read is gone or damaged, a source has nothing to learn, or a worker died.
+        """
+        for found in self._drawn():
+            if isinstance(found, str):
+                raise UserError(found)
+            lane = found.state["lane"]
+            if found.state["ended"]:
+                self._ended.add(lane)
+            if self._ended.issuperset(self._states) and not found.tokens:
+                return
+            self._next += self.world
+            self._counts[lane] = found.state["counts"]
+            self._states[lane] = {name: found.state[name] for name in ("pack", "given", "sources")}
+            for note in found.notes:
+                if note not in self._reported:
+                    self._reported.add(note)
+                    self._report(note)
+            yield found
+
+    def state_dict(self) -> dict[str, Any]:
+        """`next`, the micro-batch of the whole training that comes next; `lanes`, those of this rank by number."""
+        lanes = {str(lane): {**(state or {}), "counts": self._counts[lane]} for lane, state in self._states.items()}
+        return {"next": self._next, "lanes": lanes}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By source what this rank's lanes have read since the first step: tokens, documents, images, broken ones …"""
+        total: dict[str, dict[str, int]] = {source.name: {} for source in self.config.data.listed}
+        for counts in self._counts.values():
+            for name, values in counts.items():
+                for what, value in values.items():
+                    if what == "epoch":
+                        total[name][what] = max(total[name].get(what, 0), value)
+                    elif what not in {"unit", "row"}:
+                        total[name][what] = total[name].get(what, 0) + value
+        return total
+
+    def padding(self) -> Batch:
+        """A micro-batch of padding alone, for a rank whose lanes have ended while others go on."""
+        packing = self.config.packing
+        empty = [assemble([], self.feed.vocabulary, packing.tokens) for _ in range(self.size)]
+        return collate(empty, self.feed.vocabulary, self.feed.form)
+
+    def close(self) -> None:
+        """Ends the workers; the state stays."""
+        self._workers = None
+
+    def _drawn(self) -> Iterator[Batch | str]:
+        turns = _Turns(self.feed, self.size, self.rank, self.world, self._next, self._states)
+        if not self.config.data.workers:
+            yield from turns
+            return
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["pipeline.training.loader"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of more workers than cores: that is for the user to say
+            loader = DataLoader(
+                turns,
+                batch_size=None,
+                num_workers=self.config.data.workers,
+                prefetch_factor=self.config.data.ahead,
+                multiprocessing_context=context,
+                worker_init_fn=_outlive_the_first_signal,
+                pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # else it would draw from the one that the model draws from
+            )
+            self._workers = iter(loader)
+        while self._workers is not None:
+            try:
+                found = next(self._workers)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "worker" not in str(error):
+                    raise
+                raise UserError(f"a process that reads the data died: {data.first_line(error)}") from None
+            yield found
+
+
+def check_lanes(lanes: int, world: int, workers: int) -> None:
+    """Refuses lanes that cannot be shared.
+
+    Raises:
+        UserError: they are no multiple of GPUs times workers.
+    """
+    streams = world * max(workers, 1)
+    if lanes % streams:
+        raise UserError(
+            f"data.lanes {lanes} must be a multiple of GPUs ({world}) times data.workers ({workers}): {streams}, "
+            f"{2 * streams}, …"
+        )
+
+
+class _Turns(IterableDataset):  # type: ignore[misc]
+    """The micro-batches of a rank, or in a worker every n-th of them; without end, an error as its line."""
+
+    def __init__(
+        self, feed: Feed, size: int, rank: int, world: int, start: int, states: dict[int, dict[str, Any] | None]
+    ) -> None:
+        self.feed, self.size, self.rank, self.world, self.start = feed, size, rank, world, start
+        self.states = copy.deepcopy(states)
+
+    def __iter__(self) -> Iterator[Batch | str]:
+        worker = torch.utils.data.get_worker_info()
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        shelf: WeakValueDictionary[tuple[str, int], data.Unit] = WeakValueDictionary()
+        lanes: dict[int, Lane] = {}
+        turn = self.start + self.rank + first * self.world
+        try:
+            while True:
+                number = turn % self.feed.config.data.lanes
+                if number not in lanes:
+                    lanes[number] = Lane(number, self.feed, shelf, self.states[number])
+                yield lanes[number].batch(self.size)
+                turn += stride * self.world
+        except UserError as error:
+            yield str(error)
+
+
+def _outlive_the_first_signal(worker: int) -> None:
+    """SIGTERM to a whole group asks the training to save and end; it needs its workers for that. The second one ends
+    them."""
+
+    def first(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, first)
