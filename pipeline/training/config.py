@@ -122,7 +122,7 @@ class Packing(Section):
 
 
 class Vision(Section):
-    """A CLIP vision encoder; the names are those of `IdeficsVisionConfig`."""
+    """A vision encoder, CLIP's for IDEFICS and SigLIP's for the others; the names are those of `IdeficsVisionConfig`."""
 
     image_size: Positive = 224  # pixels, height and width
     patch_size: Positive = 14
@@ -130,7 +130,7 @@ class Vision(Section):
     intermediate_size: Positive
     num_hidden_layers: Positive
     num_attention_heads: Positive
-    hidden_act: str = "gelu"
+    hidden_act: str = "gelu"  # SigLIP: gelu_pytorch_tanh
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -140,32 +140,84 @@ class Vision(Section):
 
 
 class Perceiver(Section):
-    """The resampler between vision encoder and cross-attention; the defaults are those of both published models."""
+    """The resampler behind the vision encoder; the defaults are those of both published IDEFICS.
+
+    Idefics2 has a depth of 3 and 4 heads for keys and values; Idefics3 has none.
+    """
 
     n_latents: Positive = 64
     depth: Positive = 6
     n_heads: Positive = 16
     head_dim: Positive = 96
+    n_key_value_heads: Positive | None = None  # of Idefics2; none: as many as `n_heads`
+
+
+class Lora(Section):
+    """Adapters of low rank beside frozen linear layers (peft). The defaults are those of m4's runs for Idefics2."""
+
+    rank: Positive = 64
+    alpha: Positive = 16
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dora: bool = True  # the weight's magnitude apart from its direction (arXiv 2402.09353)
+    targets: list[str] = Field(min_length=1)  # patterns (`*`) of linear layers' names
 
 
 class Model(Section):
-    """An IDEFICS from scratch; the names are those of `IdeficsConfig`, the vocabulary's size is the tokenizer's."""
+    """Sizes by the names of `IdeficsConfig`; the vocabulary's size is the tokenizer's. From scratch, unless weights are named.
 
+    Names of weights are folders or hub ids. A checkpoint whose sizes are others is refused.
+    """
+
+    family: Literal["idefics", "idefics2", "idefics3"] = "idefics"
+    checkpoint: str | None = None  # a whole model of the family
+    language: str | None = None  # the language model alone: Llama; for idefics2 Mistral
+    vision_encoder: str | None = None  # CLIP; for the others SigLIP
     hidden_size: Positive
     intermediate_size: Positive
     num_hidden_layers: Positive
     num_attention_heads: Positive
-    cross_layer_interval: Positive = 4  # a gated cross-attention block before each so many layers
+    num_key_value_heads: Positive | None = None  # none: as many; IDEFICS knows no others
+    cross_layer_interval: Positive = 4  # idefics: a gated cross-attention block before each so many layers
+    scale_factor: Positive = 2  # idefics3: so many neighbours a side are one token
     max_position_embeddings: Positive = 2048
-    initializer_range: float = Field(default=0.02, gt=0)  # of the language model and vision encoder, which stay frozen
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    rope_scaling: dict[str, float | str] | None = None  # idefics3: as in the language model's configuration
+    rms_norm_eps: float = Field(default=1e-6, gt=0)
+    initializer_range: float = Field(default=0.02, gt=0)  # of what is drawn and not trained
     vision: Vision
     perceiver: Perceiver = Perceiver()
+    train: list[str] | None = Field(default=None, min_length=1)  # patterns (`*`) of parameters; none: the published set
+    lora: Lora | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
         _divisible("hidden_size", self.hidden_size, "2 * num_attention_heads", 2 * self.num_attention_heads)
-        _divisible("num_hidden_layers", self.num_hidden_layers, "cross_layer_interval", self.cross_layer_interval)
+        heads = self.num_key_value_heads or self.num_attention_heads
+        _divisible("num_attention_heads", self.num_attention_heads, "num_key_value_heads", heads)
+        if self.family == "idefics":
+            _divisible("num_hidden_layers", self.num_hidden_layers, "cross_layer_interval", self.cross_layer_interval)
+            if heads != self.num_attention_heads:
+                raise ValueError(
+                    "num_key_value_heads: a language model of family idefics has as many as attention heads"
+                )
+        if self.family == "idefics3":
+            side = self.vision.image_size // self.vision.patch_size
+            _divisible("vision.image_size / patch_size", side, "scale_factor", self.scale_factor)
+        if self.checkpoint and (self.language or self.vision_encoder):
+            raise ValueError(
+                "checkpoint is a whole model; language and vision_encoder stand in its place, not beside it"
+            )
         return self
+
+
+class Parallel(Section):
+    """How the model is computed on one device and on many."""
+
+    precision: Literal["fp32", "bf16"] = (
+        "fp32"  # bf16: frozen weights and all computing in bf16, trained weights in fp32
+    )
+    recompute: Literal["none", "selective", "full"] = "none"  # what of a block the backward pass makes anew
+    compile: bool = False  # each block by torch.compile
 
 
 class Optimizer(Section):
@@ -183,6 +235,7 @@ class Optimizer(Section):
 class Loss(Section):
     z_loss: float = Field(default=1e-3, ge=0)  # weight of the mean squared log-partition; model card of IDEFICS
     fake_token: bool = True  # whether the token around images is learned, as in the published run; `<image>` never is
+    chunk: Positive = 2048  # tokens whose logits are held at a time
 
 
 class Sample(Section):
@@ -201,6 +254,7 @@ class TrainConfig(Section):
     model: Model
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
+    parallel: Parallel = Parallel()
     sample: Sample = Sample()
     steps: Positive
     batch_size: Positive  # sequences a step

@@ -16,10 +16,11 @@ from pipeline.errors import UserError
 from pipeline.training import tokenizer
 from pipeline.training.batch import Batch
 from pipeline.training.config import TrainConfig
+from pipeline.training.export import export
 from pipeline.training.image_forms import image_form, special_tokens
 from pipeline.training.loader import Loader
-from pipeline.training.loss import means, token_losses
-from pipeline.training.model import build, export, logits, parts
+from pipeline.training.loss import means
+from pipeline.training.model import build, parts, token_losses
 from pipeline.training.optimizer import adamw, learning_rate
 from pipeline.training.plan import plan
 from pipeline.training.sample import sample
@@ -77,7 +78,7 @@ def step(model: Any, optimizer: Any, batch: Batch, config: TrainConfig, rate: fl
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
-    cross_entropy, z = means(token_losses(logits(model, batch), batch.labels))
+    cross_entropy, z = means(token_losses(model, batch, config.loss))
     (cross_entropy + config.loss.z_loss * z).backward()
     norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.optimizer.clip)
     figures = {"loss": cross_entropy.item(), "z_loss": z.item(), "gradient_norm": norm.item()}
@@ -108,7 +109,7 @@ def _train(
         words = tokenizer.learn(seen, config.tokenizer.vocab_size, config.model.max_position_embeddings, further)
     vocabulary = tokenizer.vocabulary(words, further, last=config.images.form == "idefics")
     form = image_form(config, vocabulary)
-    model = build(config.model, vocabulary, config.seed)
+    model = build(config, vocabulary)
     optimizer = adamw(model, config.optimizer)
     sizes = parts(model)
     total, trained = sum(part.parameters for part in sizes), sum(part.trained for part in sizes)

@@ -1,12 +1,10 @@
 """A training configuration in; parameters, memory and tokens a step out, as text. No weights are made."""
 
-import torch
-from transformers import IdeficsForVisionText2Text
-
 from pipeline.errors import UserError
 from pipeline.training.config import TrainConfig
-from pipeline.training.model import ADDITIONAL_TOKENS, freeze, idefics_config, parts
+from pipeline.training.model import parts, skeleton
 from pipeline.training.sources import open_sources
+from pipeline.training.tokenizer import Vocabulary
 
 FP32 = 4  # bytes
 
@@ -21,14 +19,13 @@ def plan(config: TrainConfig) -> str:
     except UserError as error:
         found = [f"not ready: {error}"] * len(config.data.listed)
     vocab_size = config.tokenizer.vocab_size
-    with torch.device("meta"):
-        model = IdeficsForVisionText2Text(idefics_config(config.model, vocab_size))
-    freeze(model)
+    ids = {"pad": 0, "bos": 1, "eos": 2, "fake": vocab_size, "image": vocab_size + 1}
+    model = skeleton(config, Vocabulary(lambda _: [], vocab_size, **ids))
     rows = [(part.name, part.parameters, part.trained) for part in parts(model)]
     rows.append(("total", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     tokens, images = config.packing.tokens, config.packing.images
     positions = config.batch_size * tokens
-    logits = positions * (vocab_size + ADDITIONAL_TOKENS) * FP32
+    logits = positions * (vocab_size + 2) * FP32
     return "\n".join(
         [
             f"{'part':<22}{'parameters':>16}{'trained':>16}{'memory':>12}",

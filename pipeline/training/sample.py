@@ -9,8 +9,8 @@ import torch
 from pipeline.training import data
 from pipeline.training.batch import image_attention_mask
 from pipeline.training.config import TrainConfig
+from pipeline.training.export import generation_config
 from pipeline.training.image_forms import ImageForm, Pictures
-from pipeline.training.model import generation_config, normalise
 from pipeline.training.packing import image_index, split
 from pipeline.training.sources import Opened, in_order
 from pipeline.training.tokenizer import Vocabulary
@@ -40,7 +40,7 @@ def sample(
         answer = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values=normalise(torch.from_numpy(image.pixels.copy()))[None],
+            pixel_values=model.normalised(torch.from_numpy(image.pixels.copy()))[None],
             image_attention_mask=image_attention_mask(seen, 1),
             generation_config=generation_config(vocabulary, max_new_tokens=config.sample.new_tokens),
         )
