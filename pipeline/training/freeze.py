@@ -1,8 +1,12 @@
 """A model and patterns of names in; what is trained out, and the rest frozen. What a pattern does not find is an error."""
 
+import functools
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from typing import Any
+
+import torch
 
 from pipeline.errors import UserError
 from pipeline.training.config import Lora, Model
@@ -57,8 +61,8 @@ def freeze(model: Any, settings: Model) -> set[str]:
     return trained
 
 
-def adapt(model: Any, lora: Lora) -> None:
-    """Puts adapters beside the linear layers that `lora.targets` name, in place.
+def adapt(model: Any, lora: Lora, compute: Any) -> None:
+    """Puts adapters beside the linear layers that `lora.targets` name, in place; they compute in the type `compute`.
 
     Raises:
         UserError: peft is not installed; a pattern that no linear layer has.
@@ -66,9 +70,8 @@ def adapt(model: Any, lora: Lora) -> None:
     if find_spec("peft") is None:
         raise UserError("model.lora needs peft: pip install 'carnac[lora]'")
     from peft import LoraConfig, inject_adapter_in_model
-    from torch import nn
 
-    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    layers = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     for pattern in lora.targets:
         if not any(fnmatchcase(name, pattern) for name in layers):
             raise UserError(f"model.lora.targets: no linear layer is called {pattern} (such as {layers[0]})")
@@ -81,6 +84,20 @@ def adapt(model: Any, lora: Lora) -> None:
         target_modules=chosen,
     )
     inject_adapter_in_model(config, model, low_cpu_mem_usage=True)
+    for module in model.modules():
+        if hasattr(module, "lora_A"):
+            module.forward = _computing_in(compute, module.forward)
+
+
+def _computing_in(compute: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """An adapter's forward whose multiplications are of the type `compute`, although its weights are kept in fp32."""
+
+    @functools.wraps(forward)
+    def within(states: Any) -> Any:
+        with torch.autocast(states.device.type, dtype=compute, enabled=compute != torch.float32):
+            return forward(states).to(states.dtype)
+
+    return within
 
 
 def is_adapter(name: str) -> bool:

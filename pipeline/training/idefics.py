@@ -154,10 +154,11 @@ class IdeficsForTraining(Trained, IdeficsForVisionText2Text):  # type: ignore[mi
     def encode(self, pixels: Any) -> Any:
         """What the vision encoder makes of pictures, uint8 [R, H, W, 3]: [R, patches and class, width]."""
         vision = self.model.vision_model
-        first = next(vision.parameters())
+        trained = any(parameter.requires_grad for parameter in vision.parameters())
+        mixed = next(vision.parameters()).dtype != self.compute
         with (
-            torch.set_grad_enabled(first.requires_grad and torch.is_grad_enabled()),
-            torch.autocast(pixels.device.type, dtype=self.compute, enabled=first.dtype != self.compute),
+            torch.set_grad_enabled(trained and torch.is_grad_enabled()),
+            torch.autocast(pixels.device.type, dtype=self.compute, enabled=mixed),
         ):
             embedded = vision.pre_layrnorm(vision.embeddings(self.normalised(pixels).to(self.compute)))
             return vision.encoder(inputs_embeds=embedded).last_hidden_state.to(self.compute)

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from pipeline.training import idefics
+from pipeline.training import autoregressive, idefics
 from pipeline.training.batch import Batch
-from pipeline.training.config import Loss, TrainConfig
+from pipeline.training.config import Loss, Model, TrainConfig
 from pipeline.training.freeze import adapt, freeze, is_adapter, stock_name
 from pipeline.training.loss import TokenLosses
 from pipeline.training.tokenizer import Vocabulary
@@ -45,9 +45,9 @@ def skeleton(config: TrainConfig, vocabulary: Vocabulary) -> Any:
     """
     compute = PRECISIONS[config.parallel.precision]
     with torch.device("meta"):
-        model = idefics.IdeficsForTraining(idefics.configuration(config.model, vocabulary))
+        model = _family(config.model, vocabulary)
         if config.model.lora:
-            adapt(model, config.model.lora)
+            adapt(model, config.model.lora, compute)
     trained = freeze(model, config.model)
     # transformers' own modules, as the vision encoder is, want one precision for all their weights.
     _, encoder = prefixes(config.model.family)
@@ -56,6 +56,7 @@ def skeleton(config: TrainConfig, vocabulary: Vocabulary) -> Any:
         wide = parameter.requires_grad or (seeing and name.startswith(encoder))
         parameter.data = parameter.data.to(torch.float32 if wide else compute)
     model.compute = compute
+    model.mixed = any(p.dtype != compute and not is_adapter(name) for name, p in model.named_parameters())
     return model.train()
 
 
@@ -94,3 +95,12 @@ def parts(model: Any) -> list[Part]:
         part[0] += parameter.numel()
         part[1] += parameter.numel() * parameter.requires_grad
     return [Part(name, *counts) for name, counts in found.items() if counts[0]]
+
+
+def _family(settings: Model, vocabulary: Vocabulary) -> Any:
+    if settings.family == "idefics":
+        return idefics.IdeficsForTraining(idefics.configuration(settings, vocabulary))
+    sizes = autoregressive.configuration(settings, vocabulary)
+    if settings.family == "idefics2":
+        return autoregressive.Idefics2ForTraining(sizes)
+    return autoregressive.Idefics3ForTraining(sizes)

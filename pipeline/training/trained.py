@@ -84,14 +84,10 @@ def as_bias(allowed: Any, compute: Any) -> Any:
 
 
 def dense(layer: Any, states: Any) -> Any:
-    """A linear layer, its weights cast to the type of `states`.
-
-    An adapter (peft) in a layer's place adds in its own precision to what the frozen layer gives.
-    """
+    """A linear layer, its weights cast to the type of `states`; an adapter in its place sees to that itself."""
     if type(layer) is torch.nn.Linear:
         bias = layer.bias
         return torch.nn.functional.linear(
             states, layer.weight.to(states.dtype), None if bias is None else bias.to(states.dtype)
         )
-    with torch.autocast(states.device.type, dtype=states.dtype, enabled=states.dtype != torch.float32):
-        return layer(states)
+    return layer(states)
