@@ -85,8 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--sample", metavar="N", type=int, default=20, help="how many drops of the rule (20)")
     explain.set_defaults(command=_explain)
 
-    train = commands.add_parser("train", help="train IDEFICS on finished shards")
+    train = commands.add_parser("train", help="train IDEFICS on finished shards; goes on where it was left")
     train.add_argument("config", metavar="CONFIG")
+    train.add_argument("--resume-step", type=int, metavar="N", help="go back to the checkpoint of step N")
     train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
     train.set_defaults(command=_train)
 
@@ -238,11 +239,12 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from pipeline.training import config as training
-    from pipeline.training import loop
+    from pipeline.training.loop import train
+    from pipeline.training.plan import plan
 
     settings = training.load(arguments.config, arguments.set)
     if arguments.dry_run:
-        print(loop.plan(settings))
+        print(plan(settings))
     else:
-        print(f"model: {loop.train(settings)}")
+        train(settings, resume_step=arguments.resume_step)
     return 0

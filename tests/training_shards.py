@@ -83,7 +83,7 @@ def write_corpus(folder: Path, documents: int = 12, shards: int = 2) -> None:
         write_shard(folder / f"train-{shard:05d}-of-{shards:05d}.parquet", rows)
 
 
-def tiny(data: Path, output: Path, **changes: Any) -> TrainConfig:
+def tiny(data: Path, output: Path, /, **changes: Any) -> TrainConfig:
     """The smallest model that has every part; `changes` replace whole sections or top-level values."""
     raw: dict[str, Any] = {
         "data": {"path": str(data)},

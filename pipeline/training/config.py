@@ -218,6 +218,7 @@ class Parallel(Section):
     )
     recompute: Literal["none", "selective", "full"] = "none"  # what of a block the backward pass makes anew
     compile: bool = False  # each block by torch.compile
+    shard: Literal["auto", "none", "fsdp"] = "auto"  # whole on each GPU (DDP), in pieces (FSDP2), or as memory asks
 
 
 class Optimizer(Section):
@@ -225,11 +226,43 @@ class Optimizer(Section):
 
     learning_rate: Rate = 1e-5
     final_learning_rate: float = Field(default=6e-6, ge=0, lt=1)
+    schedule: Literal["linear", "cosine", "wsd"] = "linear"  # after the warm-up; wsd stays, and falls at the end
     warmup_steps: int = Field(default=2000, ge=0)
+    decay: Rate = 0.2  # of wsd: the share of all steps in which it falls to `final_learning_rate`
+    scale: float = Field(default=1.0, gt=0)  # of the whole schedule: the published 80B run was cut so at its restarts
     betas: Annotated[tuple[float, float], AfterValidator(_half_open)] = (0.9, 0.999)
     epsilon: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
     clip: float = Field(default=1.0, gt=0)  # norm of the gradient
+
+
+class Checkpoints(Section):
+    every: Positive = 250  # steps; the published 80B run's
+    keep: Positive = 3  # the latest so many
+    trained_only: bool = False  # leaves out the weights that are frozen: they come from where they came from
+    local: str | None = None  # a folder on each machine's own disk that is written to first, and copied from
+
+
+class Guard(Section):
+    """What is done when a step's figures are no numbers, or stand out; its documents are named in any case."""
+
+    non_finite: Literal["stop", "skip", "rollback"] = "stop"  # such an update is never made
+    spike: Literal["note", "stop", "skip", "rollback"] = "note"
+    deviations: float = Field(default=8.0, gt=0)  # a loss or gradient so many standard deviations over its mean spikes
+    memory: Positive = 100  # steps over which mean and deviation are taken
+    patience: int = Field(default=50, ge=2)  # steps before any is judged
+    most: Positive = 5  # after so many that were skipped or rolled back within `memory` steps the training stops
+    step_seconds: float | None = Field(default=1800, gt=0)  # a step of more is taken for hung: stacks, then the end
+
+
+class Sight(Section):
+    every: Positive = 10  # steps between two lines on the terminal, and between readings of gates and memory
+    trackers: list[Literal["tensorboard", "wandb", "trackio"]] = []  # beside `train.jsonl`
+    peak_teraflops: float | None = Field(default=None, gt=0)  # of one GPU, dense, where its name is not known
+
+
+class Validation(Section):
+    every: Positive | None = None  # steps
 
 
 class Loss(Section):
@@ -247,7 +280,7 @@ class Sample(Section):
 
 class TrainConfig(Section):
     data: Data
-    output: str  # the model's folder
+    output: str  # folder of the log, the checkpoints and, at the end, the model
     tokenizer: Tokenizer = Tokenizer()
     packing: Packing
     images: Images = Images()
@@ -255,9 +288,13 @@ class TrainConfig(Section):
     optimizer: Optimizer = Optimizer()
     loss: Loss = Loss()
     parallel: Parallel = Parallel()
+    checkpoints: Checkpoints = Checkpoints()
+    guard: Guard = Guard()
+    sight: Sight = Sight()
+    validation: Validation = Validation()
     sample: Sample = Sample()
     steps: Positive
-    batch_size: Positive  # sequences a step
+    batch_size: Positive  # sequences a step, over all GPUs
     micro_batch: Positive | None = None  # sequences at once on a GPU; none: all of a step's that fall to it
     seed: int = Field(default=0, ge=0, lt=2**32)
     threads: Positive | None = None  # of torch; none: as many as it finds cores

@@ -1,180 +1,449 @@
-"""A training configuration in; the folder of a trained model out, with a line of figures for each step."""
+"""A training configuration in; a folder with the log, the checkpoints and the trained model out.
+
+    OUTPUT/train.json            the settings; a folder that holds it is one of ours
+           train.jsonl           a line an event, most of them steps; one unbroken curve, however often it was resumed
+           checkpoints/          see checkpoint.py
+           suspects.jsonl        steps that stood out, with their documents
+           model/                for stock transformers, once all steps are made
+           stop, save            made by a user: files that ask for just that
+"""
 
 import json
-import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from pipeline.errors import UserError
-from pipeline.training import tokenizer
+from pipeline.storage import write_json
+from pipeline.training import checkpoint, tokenizer
 from pipeline.training.batch import Batch
+from pipeline.training.checkpoint import Mark, Store
 from pipeline.training.config import TrainConfig
 from pipeline.training.export import export
+from pipeline.training.guard import Requests, Spikes, Watchdog, suspicion
 from pipeline.training.image_forms import image_form, special_tokens
-from pipeline.training.loader import Loader
-from pipeline.training.loss import means
-from pipeline.training.model import build, parts, token_losses
+from pipeline.training.loader import Loader, check_lanes
+from pipeline.training.model import blocks, parts, skeleton
 from pipeline.training.optimizer import adamw, learning_rate
-from pipeline.training.plan import plan
+from pipeline.training.parallel import Ranks, ranks, replicate, shard, to_shard
+from pipeline.training.resume import SETTINGS, settled
 from pipeline.training.sample import sample
-from pipeline.training.sources import Opened, open_sources, texts
+from pipeline.training.sight import Sight, gates
+from pipeline.training.sources import open_sources, texts
+from pipeline.training.step import Figures, Step
+from pipeline.training.weights import fill
 
-__all__ = ["plan", "step", "train"]
+SUSPECTS = "suspects.jsonl"
+MODEL = "model"
 
-LOG = "train.jsonl"
-SETTINGS = "train.json"  # the configuration; a folder that holds it is one of ours and may be replaced
+Validate = Callable[[Any, int], dict[str, Any]]  # the model as it is, the step; figures for the log
 
 
 def _show(line: str) -> None:
     print(line, flush=True)  # a log that is a file or a pipe shall grow line by line, too
 
 
-def train(config: TrainConfig, report: Callable[[str], None] = _show) -> Path:
-    """Trains as configured and returns the model's folder; a line for each step goes to `report` and to `train.jsonl`.
+def train(
+    config: TrainConfig,
+    report: Callable[[str], None] = _show,
+    *,
+    resume_step: int | None = None,
+    validate: Validate | None = None,
+) -> Path:
+    """Trains as configured, from where an earlier call was left, and returns the output folder.
 
-    All is written to `OUTPUT.partial`, which takes the place of `OUTPUT` once it is complete; after an error it stays,
-    with its log, until the next training.
+    `resume_step` goes back to the checkpoint of that step; later ones are removed. `validate` is called on all ranks
+    every `validation.every` steps. Under torchrun each process calls this, and only the first reports.
 
     Raises:
-        UserError: shards that are missing or of another schema; an output folder that cannot be written or that holds
-            something else; a loss that is no longer a number.
+        UserError: shards that are missing or of another schema; an output folder that cannot be written, that holds
+            something else or a training of other settings; figures that the guard does not let pass.
     """
-    sources = open_sources(config.data)
     output = Path(config.output)
-    _check_ours(output)
-    partial, old = (output.resolve().with_name(f"{output.resolve().name}.{end}") for end in ("partial", "old"))
-    for folder in (partial, old):
-        _check_ours(folder)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / SETTINGS).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        with (partial / LOG).open("w", encoding="utf-8", buffering=1) as log:
-            _train(config, sources, partial, log, report)
-        if output.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            output.rename(old)
-        partial.rename(output)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{output}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    with ranks() as here, ExitStack() as stack:
+        try:
+            said = report if here.first else _silent
+            training = here.agreed(lambda: Training(config, here, said, validate))
+            training.run(stack, resume_step)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{output}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return output
 
 
-def step(model: Any, optimizer: Any, batch: Batch, config: TrainConfig, rate: float) -> dict[str, float]:
-    """One step of the optimizer at the learning rate `rate`; returns loss, z-loss and the gradient's norm.
+def _silent(_line: str) -> None:
+    """What ranks other than the first have to say."""
 
-    Raises:
-        UserError: one of them is not finite; the weights are then as they were.
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    cross_entropy, z = means(token_losses(model, batch, config.loss))
-    (cross_entropy + config.loss.z_loss * z).backward()
-    norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.optimizer.clip)
-    figures = {"loss": cross_entropy.item(), "z_loss": z.item(), "gradient_norm": norm.item()}
-    if not all(math.isfinite(value) for value in figures.values()):
-        found = ", ".join(f"{name} {value}" for name, value in figures.items())
-        documents = sorted({key for keys in batch.keys for key in keys})
-        named = ", ".join(documents[:5]) + (" …" if len(documents) > 5 else "")
-        raise UserError(
-            f"optimizer.learning_rate {config.optimizer.learning_rate}: {found} at rate {rate:.3g}; "
-            f"a lower one may help (documents of the batch: {named})"
+
+@dataclass(slots=True)
+class Launched:
+    """A step that the device may still be busy with."""
+
+    step: int  # 1, 2, …
+    figures: Figures
+    rate: float
+    keys: list[str]  # documents of this rank's micro-batches
+    epoch: int
+    began: float
+    waited: float  # for data
+    flops: tuple[float, float]
+
+
+class Training:
+    """What goes on from step to step: model, optimizer, place in the data."""
+
+    def __init__(
+        self, config: TrainConfig, ranks: Ranks, report: Callable[[str], None], validate: Validate | None
+    ) -> None:
+        self.ranks, self.report, self.validate = ranks, report, validate
+        self.output = Path(config.output)
+        self.config = config = settled(config, ranks.world, report)
+        assert config.micro_batch is not None
+        self.accumulation = config.batch_size // (config.micro_batch * ranks.world)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        check_lanes(config.data.lanes, ranks.world, config.data.workers)
+        self.sources = open_sources(config.data)
+        further = special_tokens(config)
+        if config.tokenizer.path:
+            self.words = tokenizer.open_tokenizer(config.tokenizer.path, further)
+        else:
+            size, longest = config.tokenizer.vocab_size, config.model.max_position_embeddings
+            self.words = tokenizer.learn(texts(self.sources, config.tokenizer.documents), size, longest, further)
+        self.vocabulary = tokenizer.vocabulary(self.words, further, last=config.images.form == "idefics")
+        self.form = image_form(config, self.vocabulary)
+        self.sight = Sight(config, self.output if ranks.first else None, report)
+        self.requests = Requests(self.output if ranks.first else None)
+        self.watchdog = Watchdog(config.guard.step_seconds, ranks.rank)
+        self.loader: Loader | None = None
+        self.left_out: frozenset[str] = frozenset()  # documents that the guard found and that are not learned any more
+        self.incidents: list[int] = []  # steps that were skipped or rolled back
+        self.asked = ""  # save, stop
+        self.ended = False  # the data
+
+    def run(self, stack: ExitStack, resume_step: int | None) -> None:
+        """Makes all steps that are still to be made, and then the model's folder."""
+        if self.ranks.first:
+            self.output.mkdir(parents=True, exist_ok=True)
+        self.store = Store(self.output / "checkpoints", self.config.checkpoints, self.ranks)
+        stack.callback(self.store.close)
+        stack.callback(self._close)
+        self._build()
+        self._restore(resume_step)
+        if self.done == self.config.steps and self.sight.finished and (self.output / MODEL).is_dir():
+            self.report(f"all {self.done:,} steps are made, a larger `steps` goes on; model: {self.output / MODEL}")
+            return
+        if self.ranks.first:
+            write_json(self.output / SETTINGS, self.config.model_dump())
+        self._announce()
+        with self.requests.listening(), self.watchdog.watching():
+            while not self._all_made():
+                self._steps()
+                if self.asked == "stop":
+                    self.store.wait()
+                    left = "the same command goes on from there"
+                    self.report(f"stopped as asked, saved at step {self.done:,} of {self.config.steps:,}; {left}")
+                    return
+        self.store.wait()
+        self._finish()
+
+    def _close(self) -> None:
+        self.sight.close()
+        if self.loader is not None:
+            self.loader.close()
+
+    # Begin, resume, roll back
+
+    def _build(self) -> None:
+        self.model = self.module = self.optimizer = self.step = None  # the memory of those before, if any, is needed
+        model = skeleton(self.config, self.vocabulary)
+        self.fingerprint = checkpoint.fingerprint(model, self.words.get_vocab())
+        self.sharded = to_shard(model, self.config.parallel, self.ranks)
+        if self.sharded:
+            shard(model, blocks(model), self.ranks)
+        model.to_empty(device=self.ranks.device)
+        fill(model, self.config.model, self.config.seed)
+        self.model, self.module = model, model if self.sharded else replicate(model, self.ranks)
+        self.optimizer = adamw(self.model, self.config.optimizer)
+        self.frozen = checkpoint.checksum(checkpoint.frozen_state(self.model), self.ranks)
+
+    def _restore(self, wanted: int | None = None) -> None:
+        """Weights, optimizer, guard and data as of the latest checkpoint that can be used, or of the very start.
+
+        Raises:
+            UserError: the checkpoint `wanted` is not there; there are some, but none can be used.
+        """
+        mark = self._load(wanted)
+        self.done, self.seen = (mark.step, mark.seen if self.ranks.first else 0) if mark else (0, 0)
+        if mark:
+            here = learning_rate(mark.step - 1, self.config.steps, self.config.optimizer)
+            if here != mark.learning_rate:
+                self.report(f"the learning rate of step {mark.step:,} was {mark.learning_rate:.4g}, now {here:.4g}")
+            self.left_out |= set(mark.left_out)
+            self.incidents = self.incidents or list(mark.incidents)
+        if self.done > self.config.steps:
+            said = f"steps {self.config.steps}: {self.output} has made {self.done} already"
+            raise self.ranks.said_once(UserError(said))
+        judge = Spikes(self.config.guard, self.ranks.device, mark.spikes if mark else None)
+        names = [source.name for source in self.config.data.listed]
+        self.step = Step(self.module, self.model, self.optimizer, self.config, self.ranks, judge, names)
+        if self.loader is not None:
+            self.loader.close()
+        self.loader = Loader(
+            self.config,
+            self.vocabulary,
+            self.form,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+            state=mark.data if mark else None,
+            leave_out=self.left_out,
+            report=self.report,
         )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return figures
+        if mark and any(mark.data["lanes"][lane] != found for lane, found in self.loader.state_dict()["lanes"].items()):
+            raise UserError(f"{self.store.folder}: the data's place at step {mark.step} cannot be taken up again")
+        self.batches = iter(self.loader)
+        self.sight.rewind(self.done)
 
+    def _load(self, wanted: int | None) -> Mark | None:
+        found = self.store.steps()
+        if wanted is not None and wanted not in found:
+            have = ", ".join(map(str, found)) or "none"
+            raise self.ranks.said_once(UserError(f"--resume-step {wanted}: no such checkpoint (there are: {have})"))
+        for step in found[::-1] if wanted is None else [wanted]:
+            mark = self.store.load(step, self.model, self.optimizer, self._misfit)
+            if isinstance(mark, Mark):
+                self.report(f"goes on from the checkpoint of step {step:,}")
+                self.store.remove_after(step)
+                return mark
+            self.report(f"the checkpoint of step {step:,} is not used: {mark}")
+        if found:
+            said = f"{self.store.folder}: no checkpoint in it can be used; remove the folder to begin anew"
+            raise self.ranks.said_once(UserError(said))
+        self.store.remove_after(0)
+        return None
 
-def _train(
-    config: TrainConfig, sources: list[Opened], folder: Path, log: TextIO, report: Callable[[str], None]
-) -> None:
-    def write(event: str, **values: Any) -> None:
-        log.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+    def _misfit(self, mark: Mark) -> str | None:
+        """Why a checkpoint is not one of this training."""
+        if mark.model != self.fingerprint:
+            return "it is of another model or vocabulary"
+        if mark.trained_only and mark.frozen != self.frozen:
+            return "it was trained beside other frozen weights"
+        if mark.micro_batch != self.config.micro_batch:
+            return f"its micro_batch is {mark.micro_batch}, here {self.config.micro_batch}"
+        return None
 
-    further = special_tokens(config)
-    if config.tokenizer.path:
-        words = tokenizer.open_tokenizer(config.tokenizer.path, further)
-    else:
-        seen = texts(sources, config.tokenizer.documents)
-        words = tokenizer.learn(seen, config.tokenizer.vocab_size, config.model.max_position_embeddings, further)
-    vocabulary = tokenizer.vocabulary(words, further, last=config.images.form == "idefics")
-    form = image_form(config, vocabulary)
-    model = build(config, vocabulary)
-    optimizer = adamw(model, config.optimizer)
-    sizes = parts(model)
-    total, trained = sum(part.parameters for part in sizes), sum(part.trained for part in sizes)
-    documents = sum(source.rows or 0 for source in sources)
-    write(
-        "start",
-        documents=documents,
-        vocab_size=vocabulary.size,
-        parameters=total,
-        trained=trained,
-        parts={part.name: {"parameters": part.parameters, "trained": part.trained} for part in sizes},
-    )
-    report(f"{documents:,} documents, {vocabulary.size:,} tokens in the vocabulary")
-    report(f"{total:,} parameters, of which {trained:,} are trained")
+    def _roll_back(self) -> None:
+        self.watchdog.rest()
+        self.store.wait()
+        at = self.done
+        if not self.store.steps():
+            self._build()
+        self._restore()
+        self.sight.undo(at - self.done)
+        self.sight.event("rollback", self.done, begun=at, left_out=len(self.left_out))
+        self.report(f"rolled back to step {self.done:,}; {len(self.left_out):,} documents are left out")
 
-    loader = Loader(config, vocabulary, form, report=report)
-    stream = iter(loader)
-    for number in range(config.steps):
-        began = time.perf_counter()
-        batch = next(stream)
-        waited = time.perf_counter() - began
-        rate = learning_rate(number, config.steps, config.optimizer)
-        figures = step(model, optimizer, batch, config, rate)
-        seconds = time.perf_counter() - began
-        tokens, places = batch.tokens, batch.input_ids.numel()
-        figures |= {
-            "learning_rate": rate,
-            "tokens": tokens,
-            "images": batch.images,
-            "padding": round(1 - tokens / places, 4),
-            "seconds": round(seconds, 4),
-            "data_seconds": round(waited, 4),
-            "tokens_per_second": round(tokens / seconds, 1),
-            "images_per_second": round(batch.images / seconds, 2),
-        }
-        write("step", step=number + 1, epoch=batch.epoch, **figures)
-        report(_line(number + 1, config.steps, figures))
-    loader.close()
-    counts = loader.counts().values()
-    broken = sum(count["broken_images"] for count in counts)
-    if broken:
-        report(f"{broken:,} images could not be decoded and were left out")
+    def _announce(self) -> None:
+        if self.done:
+            self.sight.event("resume", self.done, ranks=self.ranks.world)
+            return
+        sizes = parts(self.model)
+        total, trained = sum(part.parameters for part in sizes), sum(part.trained for part in sizes)
+        documents = sum(source.rows or 0 for source in self.sources)
+        each = {part.name: {"parameters": part.parameters, "trained": part.trained} for part in sizes}
+        found = {"documents": documents, "vocab_size": self.vocabulary.size, "parameters": total, "trained": trained}
+        self.sight.event("start", 0, **found, parts=each, ranks=self.ranks.world)
+        self.report(f"{documents:,} documents, {self.vocabulary.size:,} tokens in the vocabulary")
+        self.report(f"{total:,} parameters, of which {trained:,} are trained")
 
-    export(model, words, vocabulary, folder)
-    generated = sample(model, words, vocabulary, form, sources, config)
-    if generated is not None:
-        write("sample", **asdict(generated))
-        report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
-    write("end", documents_read=sum(count["documents"] for count in counts), broken_images=broken)
+    # Steps
 
+    def _all_made(self) -> bool:
+        return self.ended or self.done == self.config.steps
 
-def _line(number: int, steps: int, figures: dict[str, float]) -> str:
-    return (
-        f"step {number:>{len(str(steps))}}/{steps}  loss {figures['loss']:.4f}  z {figures['z_loss']:.2f}  "
-        f"gradient {figures['gradient_norm']:.3f}  rate {figures['learning_rate']:.2e}  "
-        f"{figures['tokens_per_second']:,.0f} tokens/s  {figures['images_per_second']:,.1f} images/s  "
-        f"padding {figures['padding']:.1%}"
-    )
+    def _due(self, every: int | None) -> bool:
+        return every is not None and self.done % every == 0
+
+    def _steps(self) -> None:
+        """Makes steps to the end, to a rollback, or until somebody asks to stop. While the device is busy with one, the
+        figures of the one before are looked at; where a step is followed by something else, its own are waited for."""
+        before: Launched | None = None
+        while not self._all_made():
+            launched = self._launch()
+            if before is not None and self._settle(before, launched.began if launched else None):
+                return self._roll_back()
+            before = launched
+            if launched is None or self._pauses():
+                if before is not None and self._settle(before, None):
+                    return self._roll_back()
+                before = None
+                self._between()
+                if self.asked:
+                    return None
+        return None
+
+    def _pauses(self) -> bool:
+        end = self.done == self.config.steps or bool(self.asked)
+        due = self._due(self.config.checkpoints.every) or self._due(self.config.validation.every)
+        return end or due or self.sight.due(self.done)
+
+    def _launch(self) -> Launched | None:
+        """Draws the micro-batches of a step and hands them to the device; None where the data has ended."""
+        assert self.loader is not None
+        began = time.monotonic()
+        self.watchdog.begin(self.done + 1)
+        drawn: list[Batch] = []
+        for batch in islice(self.batches, self.accumulation):
+            place = (self.done * self.accumulation + len(drawn)) * self.ranks.world + self.ranks.rank
+            self.seen = (self.seen + checkpoint.hash_of(place, batch.keys)) % 2**64
+            drawn.append(batch)
+        waited = time.monotonic() - began
+        if not drawn and self.ranks.world == 1:
+            self.ended = True
+            return None
+        if self.ranks.world > 1:  # a rank without data goes along where others still have some
+            drawn += [self.loader.padding() for _ in range(self.accumulation - len(drawn))]
+        stop, save = self.requests.look()
+        if self.ranks.world == 1 and (stop or save):
+            self.asked = "stop" if stop else "save"
+        rate = learning_rate(self.done, self.config.steps, self.config.optimizer)
+        ended = not any(key for batch in drawn for key in batch.keys)
+        figures = self.step(self.done, drawn, rate, (stop, save, ended))
+        self.done += 1
+        keys = sorted({key for batch in drawn for window in batch.keys for key in window})
+        epoch = max(batch.epoch for batch in drawn)
+        return Launched(self.done, figures, rate, keys, epoch, began, waited, (0.0, 0.0))
+
+    def _settle(self, launched: Launched, until: float | None) -> bool:
+        """Looks at the figures of a step and writes them down; whether to roll back.
+
+        Raises:
+            UserError: the guard stops the training.
+        """
+        figures = launched.figures.wait()
+        seconds = (until or time.monotonic()) - launched.began
+        if figures["ended"] == self.ranks.world:
+            self.ended, self.done = True, launched.step - 1
+            return False
+        if figures["stop"] or figures["save"]:
+            self.asked = "stop" if figures["stop"] else "save"
+        values: dict[str, Any] = {"learning_rate": launched.rate, "epoch": launched.epoch}
+        if self.sight.due(launched.step):
+            read = {name: counts.get("tokens", 0) for name, counts in self._read().items()}
+            shares = {name: round(count / max(1, sum(read.values())), 4) for name, count in read.items()}
+            values |= {"gates": gates(self.model), "shares": shares}
+            if self.ranks.device.type == "cuda":
+                values["memory"] = torch.cuda.max_memory_allocated()
+        self.sight.step(launched.step, figures, values, seconds, launched.waited, launched.flops)
+        found = suspicion(figures, self.config.guard)
+        return found is not None and self._suspect(launched, *found)
+
+    def _suspect(self, launched: Launched, action: str, reason: str) -> bool:
+        keys = sorted({key for keys in self.ranks.gather(launched.keys) for key in keys})
+        if self.ranks.first:
+            line = {"step": launched.step, "reason": reason, "action": action, "documents": keys}
+            with (self.output / SUSPECTS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.report(f"step {launched.step}: {reason}: {action}; {len(keys)} documents are named in {SUSPECTS}")
+        self.incidents += [launched.step] * (action in {"skip", "rollback"})
+        recent = [step for step in self.incidents if step > launched.step - self.config.guard.memory]
+        if action == "stop" or len(recent) > self.config.guard.most:
+            rate = f"optimizer.learning_rate {self.config.optimizer.learning_rate}"
+            named = ", ".join(keys[:5]) + (" …" if len(keys) > 5 else "")
+            often = f" ({len(recent)} times in {self.config.guard.memory} steps)" if action != "stop" else ""
+            error = UserError(
+                f"step {launched.step}: {reason}{often} at rate {launched.rate:.3g} ({rate}); a lower one may help, or "
+                f"guard.non_finite and guard.spike (documents of the step: {named})"
+            )
+            error.status = 1
+            raise self.ranks.said_once(error)
+        self.left_out |= set(keys) if action == "rollback" else set()
+        return action == "rollback"
+
+    def _between(self) -> None:
+        """What follows a step that was looked at: validation, a checkpoint."""
+        self.watchdog.rest()
+        if self.validate is not None and self._due(self.config.validation.every):
+            self.sight.event("validation", self.done, **self.validate(self.model, self.done))
+        if self.asked or self._due(self.config.checkpoints.every) or self._all_made():
+            self._save()
+        if self.asked == "save":
+            self.report(f"saved at step {self.done:,}, as asked")
+            self.asked = ""
+
+    def _save(self) -> None:
+        assert self.loader is not None
+        assert self.config.micro_batch is not None
+        states = self.ranks.gather(self.loader.state_dict())
+        lanes = {lane: state for each in states for lane, state in each["lanes"].items()}
+        place = max(state["next"] for state in states)  # the same on all, but for those whose data has ended
+        mark = Mark(
+            step=self.done,
+            learning_rate=learning_rate(self.done - 1, self.config.steps, self.config.optimizer),
+            model=self.fingerprint,
+            frozen=self.frozen,
+            trained=checkpoint.checksum(checkpoint.trained_state(self.model, self.optimizer), self.ranks),
+            trained_only=self.config.checkpoints.trained_only,
+            micro_batch=self.config.micro_batch,
+            seen=sum(self.ranks.gather(self.seen)) % 2**64,
+            data={"next": place, "lanes": lanes},
+            spikes=self.step.spikes.state(),
+            left_out=sorted(self.left_out),
+            incidents=self.incidents,
+            files={},
+        )
+        self.store.save(mark, self.model, self.optimizer)
+
+    # The end
+
+    def _finish(self) -> None:
+        """Writes the model for stock transformers, lets it say something, and closes the log."""
+        if self.ended:
+            self.report(f"the data has ended: {self.done:,} steps of {self.config.steps:,} are made")
+        folder = self.output / MODEL
+        state = None
+        if self.sharded:
+            state = get_model_state_dict(self.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        if self.ranks.first:
+            partial, old = (folder.with_name(f"{MODEL}.{end}") for end in ("partial", "old"))
+            shutil.rmtree(partial, ignore_errors=True)
+            export(self.model, self.words, self.vocabulary, partial, state=state)
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():
+                folder.rename(old)
+            partial.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+            generated = sample(self.model, self.words, self.vocabulary, self.form, self.sources, self.config) if not self.sharded else None
+            if generated is not None:
+                self.sight.event("sample", self.done, **asdict(generated))
+                self.report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
+        read = self._read()
+        if broken := sum(counts.get("broken_images", 0) for counts in read.values()):
+            self.report(f"{broken:,} images could not be decoded and were left out")
+        documents = sum(counts.get("documents", 0) for counts in read.values())
+        self.sight.end(self.done, documents_read=documents, broken_images=broken, read=read)
+        self.report(f"model: {folder}")
+
+    def _read(self) -> dict[str, dict[str, int]]:
+        """What was read of each source so far, on all ranks."""
+        assert self.loader is not None
+        total: dict[str, dict[str, int]] = {}
+        for counts in self.ranks.gather(self.loader.counts()):
+            for name, values in counts.items():
+                known = total.setdefault(name, {})
+                for what, value in values.items():
+                    known[what] = max(known.get(what, 0), value) if what == "epoch" else known.get(what, 0) + value
+        return total
 
 
 def _printable(text: str) -> str:
     """Text of a web page on one line, without the control characters that a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _check_ours(folder: Path) -> None:
-    if folder.exists() and not (folder / SETTINGS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: holds something that is no training output; choose another `output` or remove it")

@@ -77,21 +77,27 @@ def logits(model: Any, batch: Batch) -> Any:
     return torch.cat([torch.nn.functional.linear(hidden, weight) for weight in weights], dim=-1).float()
 
 
+PARTS = {
+    "vision encoder": ("model.vision_model.",),
+    "perceiver": ("model.perceiver_resampler.",),
+    "gated cross-attention": ("model.gated_cross_attn_layers.",),
+    "connector": ("model.connector.",),
+    "new tokens": ("model.embed_tokens.additional_embedding.", "lm_head.additional_fc."),
+    "language model": ("",),
+}
+
+
+def part_of(name: str) -> str:
+    """The part of the model that a parameter is of."""
+    stock = stock_name(name)
+    return "adapters" if is_adapter(name) else next(part for part, start in PARTS.items() if stock.startswith(start))
+
+
 def parts(model: Any) -> list[Part]:
     """The model's parameters by part."""
-    starts = {
-        "vision encoder": ("model.vision_model.",),
-        "perceiver": ("model.perceiver_resampler.",),
-        "gated cross-attention": ("model.gated_cross_attn_layers.",),
-        "connector": ("model.connector.",),
-        "new tokens": ("model.embed_tokens.additional_embedding.", "lm_head.additional_fc."),
-        "language model": ("",),
-    }
-    found = {name: [0, 0] for name in ("adapters", *starts)}
+    found = {name: [0, 0] for name in ("adapters", *PARTS)}
     for name, parameter in model.named_parameters():
-        stock = stock_name(name)
-        begins = (part for part, start in starts.items() if stock.startswith(start))
-        part = found["adapters" if is_adapter(name) else next(begins)]
+        part = found[part_of(name)]
         part[0] += parameter.numel()
         part[1] += parameter.numel() * parameter.requires_grad
     return [Part(name, *counts) for name, counts in found.items() if counts[0]]
