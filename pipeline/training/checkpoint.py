@@ -1,7 +1,7 @@
 """A model, its optimizer and the place in the data in; folders on the disk out, and back from the latest that is whole.
 
-    checkpoints/step-00000020/   what torch.distributed.checkpoint writes, each rank its share, beside the training
-                  commit.json    written last: a folder without it is no checkpoint
+checkpoints/step-00000020/   what torch.distributed.checkpoint writes, each rank its share, beside the training
+              commit.json    written last: a folder without it is no checkpoint
 """
 
 import hashlib
@@ -114,14 +114,45 @@ class Store:
                 if int(path.name.removeprefix("step-")) > step or not (path / COMMIT).is_file():
                     _remove(path)
 
-    def load(self, step: int, model: Any, optimizer: Any, fits: Callable[[Mark], str | None]) -> Mark | str:
+    def latest(
+        self,
+        wanted: int | None,
+        model: Any,
+        optimizer: Any,
+        misfit: Callable[[Mark], str | None],
+        report: Callable[[str], None],
+    ) -> Mark | None:
+        """Loads the latest checkpoint that can be used, or that of the step `wanted`, and removes those after it; None
+        where there is none. `misfit` says why one is not of this training.
+
+        Raises:
+            UserError: the checkpoint `wanted` is not there; there are some, but none can be used.
+        """
+        found = self.steps()
+        if wanted is not None and wanted not in found:
+            have = ", ".join(map(str, found)) or "none"
+            raise self.ranks.said_once(UserError(f"--resume-step {wanted}: no such checkpoint (there are: {have})"))
+        for step in found[::-1] if wanted is None else [wanted]:
+            mark = self.load(step, model, optimizer, misfit)
+            if isinstance(mark, Mark):
+                report(f"goes on from the checkpoint of step {step:,}")
+                self.remove_after(step)
+                return mark
+            report(f"the checkpoint of step {step:,} is not used: {mark}")
+        if found:
+            said = f"{self.folder}: no checkpoint in it can be used; remove the folder to begin anew"
+            raise self.ranks.said_once(UserError(said))
+        self.remove_after(0)
+        return None
+
+    def load(self, step: int, model: Any, optimizer: Any, misfit: Callable[[Mark], str | None]) -> Mark | str:
         """Loads the checkpoint of a step; its mark, or in one line why it cannot be used.
 
-        Its commit mark, `fits` and the sizes of its files are looked at before anything is loaded, the bits of weights
+        Its commit mark, `misfit` and the sizes of its files are looked at before anything is loaded, the bits of weights
         and optimizer after.
         """
         folder = self.folder / _name(step)
-        mark = self._readable(folder, fits) if self.ranks.first else None
+        mark = self._readable(folder, misfit) if self.ranks.first else None
         [mark, *_] = self.ranks.gather(mark)
         if isinstance(mark, str):
             return mark
@@ -138,13 +169,13 @@ class Store:
             problem = "its weights are not those that were saved"
         return problem or mark
 
-    def _readable(self, folder: Path, fits: Callable[[Mark], str | None]) -> Mark | str:
+    def _readable(self, folder: Path, misfit: Callable[[Mark], str | None]) -> Mark | str:
         try:
             raw = json.loads((folder / COMMIT).read_text(encoding="utf-8"))
             mark = Mark(**{field.name: raw[field.name] for field in fields(Mark)})
         except (OSError, ValueError, KeyError, TypeError):
             return f"{COMMIT} cannot be read"
-        if problem := fits(mark):
+        if problem := misfit(mark):
             return problem
         for name, size in mark.files.items():
             path = folder / name
@@ -197,7 +228,9 @@ def trained_state(model: Any, optimizer: Any) -> dict[str, Any]:
 
 def checksum(tensors: dict[str, Any], ranks: Ranks) -> str:
     """Over the bits of tensors, whole or in pieces: their integers are summed, which no order or division changes."""
-    sums = [local(t).detach().contiguous().view(BITS[t.element_size()]).sum(dtype=torch.int64) for t in tensors.values()]
+    sums = [
+        local(t).detach().contiguous().view(BITS[t.element_size()]).sum(dtype=torch.int64) for t in tensors.values()
+    ]
     pieces = torch.tensor([local(tensor) is not tensor for tensor in tensors.values()], device=ranks.device)
     if not sums:
         return ""

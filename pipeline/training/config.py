@@ -257,7 +257,7 @@ class Guard(Section):
 
 class Sight(Section):
     every: Positive = 10  # steps between two lines on the terminal, and between readings of gates and memory
-    trackers: list[Literal["tensorboard", "wandb", "trackio"]] = []  # beside `train.jsonl`
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()  # beside `train.jsonl`
     peak_teraflops: float | None = Field(default=None, gt=0)  # of one GPU, dense, where its name is not known
 
 

@@ -2,12 +2,13 @@
 outside: signals, files, and a step that hangs."""
 
 import faulthandler
+import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,9 +16,12 @@ from typing import Any
 
 import torch
 
-from pipeline.training.config import Guard
+from pipeline.errors import UserError
+from pipeline.training.config import Guard, TrainConfig
+from pipeline.training.parallel import Ranks
 
 LEAST = 0.01  # a deviation is taken for at least so much of the mean: a flat curve's next move is no spike
+SUSPECTS = "suspects.jsonl"
 KINDS = ("loss", "gradient_norm")  # what is watched, in this order
 
 
@@ -63,6 +67,50 @@ def suspicion(figures: Mapping[str, float], guard: Guard) -> tuple[str, str] | N
         return None
     said = (f"{kind} {figures[kind]:.4g} is {figures[f'over/{kind}']:.1f} deviations over its mean" for kind in over)
     return guard.spike, ", ".join(said)
+
+
+class Suspects:
+    """Steps that stood out: what is done about them, and their documents, a JSON line each in `suspects.jsonl`."""
+
+    def __init__(self, config: TrainConfig, ranks: Ranks, report: Callable[[str], None]) -> None:
+        self.config, self.ranks, self.report = config, ranks, report
+        self.left_out: frozenset[str] = frozenset()  # documents that are not learned any more
+        self.incidents: list[int] = []  # steps that were skipped or rolled back
+
+    def restore(self, left_out: Iterable[str], incidents: Iterable[int]) -> None:
+        """What a checkpoint knew; what was found since, before a rollback, stays."""
+        self.left_out |= frozenset(left_out)
+        self.incidents = self.incidents or list(incidents)
+
+    def look(self, step: int, figures: Mapping[str, float], keys: list[str], rate: float) -> bool:
+        """Whether to roll back, then without the documents of the step; `keys` are those of this rank.
+
+        Raises:
+            UserError: the training is to stop, or was skipping and rolling back too often.
+        """
+        found = suspicion(figures, self.config.guard)
+        if found is None:
+            return False
+        action, reason = found
+        named = sorted({key for keys in self.ranks.gather(keys) for key in keys})
+        if self.ranks.first:
+            line = {"step": step, "reason": reason, "action": action, "documents": named}
+            with (Path(self.config.output) / SUSPECTS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.report(f"step {step}: {reason}: {action}; its {len(named)} documents are named in {SUSPECTS}")
+        self.incidents += [step] * (action in {"skip", "rollback"})
+        recent = [each for each in self.incidents if each > step - self.config.guard.memory]
+        if action == "stop" or len(recent) > self.config.guard.most:
+            often = f", the {len(recent)}th time within {self.config.guard.memory} steps" if action != "stop" else ""
+            some = ", ".join(named[:5]) + (" …" if len(named) > 5 else "")
+            error = UserError(
+                f"step {step}: {reason}{often}; optimizer.learning_rate {self.config.optimizer.learning_rate} (then "
+                f"{rate:.3g}): a lower one may help (documents of the step: {some})"
+            )
+            error.status = 1
+            raise self.ranks.said_once(error)
+        self.left_out |= frozenset(named if action == "rollback" else ())
+        return action == "rollback"
 
 
 class Requests:

@@ -1,15 +1,13 @@
 """A training configuration in; a folder with the log, the checkpoints and the trained model out.
 
-    OUTPUT/train.json            the settings; a folder that holds it is one of ours
-           train.jsonl           a line an event, most of them steps; one unbroken curve, however often it was resumed
-           checkpoints/          see checkpoint.py
-           suspects.jsonl        steps that stood out, with their documents
-           model/                for stock transformers, once all steps are made
-           stop, save            made by a user: files that ask for just that
+OUTPUT/train.json            the settings; a folder that holds it is one of ours
+       train.jsonl           a line an event, most of them steps; one unbroken curve, however often it was resumed
+       checkpoints/          see checkpoint.py
+       suspects.jsonl        steps that stood out, with their documents
+       model/                for stock transformers, once all steps are made
+       stop, save            made by a user: files that ask for just that
 """
 
-import json
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,29 +18,24 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from pipeline.errors import UserError
 from pipeline.storage import write_json
-from pipeline.training import checkpoint, tokenizer
+from pipeline.training import checkpoint
 from pipeline.training.batch import Batch
 from pipeline.training.checkpoint import Mark, Store
 from pipeline.training.config import TrainConfig
-from pipeline.training.export import export
-from pipeline.training.guard import Requests, Spikes, Watchdog, suspicion
-from pipeline.training.image_forms import image_form, special_tokens
+from pipeline.training.guard import Requests, Spikes, Suspects, Watchdog
 from pipeline.training.loader import Loader, check_lanes
-from pipeline.training.model import blocks, parts, skeleton
-from pipeline.training.optimizer import adamw, learning_rate
-from pipeline.training.parallel import Ranks, ranks, replicate, shard, to_shard
+from pipeline.training.model import parts
+from pipeline.training.optimizer import learning_rate
+from pipeline.training.parallel import Ranks, ranks
+from pipeline.training.publish import publish
 from pipeline.training.resume import SETTINGS, settled
-from pipeline.training.sample import sample
+from pipeline.training.setup import build, language
 from pipeline.training.sight import Sight, gates
-from pipeline.training.sources import open_sources, texts
 from pipeline.training.step import Figures, Step
-from pipeline.training.weights import fill
 
-SUSPECTS = "suspects.jsonl"
 MODEL = "model"
 
 Validate = Callable[[Any, int], dict[str, Any]]  # the model as it is, the step; figures for the log
@@ -111,21 +104,12 @@ class Training:
         if config.threads:
             torch.set_num_threads(config.threads)
         check_lanes(config.data.lanes, ranks.world, config.data.workers)
-        self.sources = open_sources(config.data)
-        further = special_tokens(config)
-        if config.tokenizer.path:
-            self.words = tokenizer.open_tokenizer(config.tokenizer.path, further)
-        else:
-            size, longest = config.tokenizer.vocab_size, config.model.max_position_embeddings
-            self.words = tokenizer.learn(texts(self.sources, config.tokenizer.documents), size, longest, further)
-        self.vocabulary = tokenizer.vocabulary(self.words, further, last=config.images.form == "idefics")
-        self.form = image_form(config, self.vocabulary)
+        self.language = language(config)
+        self.suspects = Suspects(config, ranks, report)
         self.sight = Sight(config, self.output if ranks.first else None, report)
         self.requests = Requests(self.output if ranks.first else None)
         self.watchdog = Watchdog(config.guard.step_seconds, ranks.rank)
         self.loader: Loader | None = None
-        self.left_out: frozenset[str] = frozenset()  # documents that the guard found and that are not learned any more
-        self.incidents: list[int] = []  # steps that were skipped or rolled back
         self.asked = ""  # save, stop
         self.ended = False  # the data
 
@@ -136,7 +120,7 @@ class Training:
         self.store = Store(self.output / "checkpoints", self.config.checkpoints, self.ranks)
         stack.callback(self.store.close)
         stack.callback(self._close)
-        self._build()
+        self.built = build(self.config, self.language, self.ranks)
         self._restore(resume_step)
         if self.done == self.config.steps and self.sight.finished and (self.output / MODEL).is_dir():
             self.report(f"all {self.done:,} steps are made, a larger `steps` goes on; model: {self.output / MODEL}")
@@ -162,49 +146,35 @@ class Training:
 
     # Begin, resume, roll back
 
-    def _build(self) -> None:
-        self.model = self.module = self.optimizer = self.step = None  # the memory of those before, if any, is needed
-        model = skeleton(self.config, self.vocabulary)
-        self.fingerprint = checkpoint.fingerprint(model, self.words.get_vocab())
-        self.sharded = to_shard(model, self.config.parallel, self.ranks)
-        if self.sharded:
-            shard(model, blocks(model), self.ranks)
-        model.to_empty(device=self.ranks.device)
-        fill(model, self.config.model, self.config.seed)
-        self.model, self.module = model, model if self.sharded else replicate(model, self.ranks)
-        self.optimizer = adamw(self.model, self.config.optimizer)
-        self.frozen = checkpoint.checksum(checkpoint.frozen_state(self.model), self.ranks)
-
     def _restore(self, wanted: int | None = None) -> None:
         """Weights, optimizer, guard and data as of the latest checkpoint that can be used, or of the very start.
 
         Raises:
             UserError: the checkpoint `wanted` is not there; there are some, but none can be used.
         """
-        mark = self._load(wanted)
+        mark = self.store.latest(wanted, self.built.model, self.built.optimizer, self._misfit, self.report)
         self.done, self.seen = (mark.step, mark.seen if self.ranks.first else 0) if mark else (0, 0)
         if mark:
             here = learning_rate(mark.step - 1, self.config.steps, self.config.optimizer)
             if here != mark.learning_rate:
                 self.report(f"the learning rate of step {mark.step:,} was {mark.learning_rate:.4g}, now {here:.4g}")
-            self.left_out |= set(mark.left_out)
-            self.incidents = self.incidents or list(mark.incidents)
+            self.suspects.restore(mark.left_out, mark.incidents)
         if self.done > self.config.steps:
             said = f"steps {self.config.steps}: {self.output} has made {self.done} already"
             raise self.ranks.said_once(UserError(said))
         judge = Spikes(self.config.guard, self.ranks.device, mark.spikes if mark else None)
         names = [source.name for source in self.config.data.listed]
-        self.step = Step(self.module, self.model, self.optimizer, self.config, self.ranks, judge, names)
+        self.step = Step(self.built, self.config, self.ranks, judge, names)
         if self.loader is not None:
             self.loader.close()
         self.loader = Loader(
             self.config,
-            self.vocabulary,
-            self.form,
+            self.language.vocabulary,
+            self.language.form,
             rank=self.ranks.rank,
             world=self.ranks.world,
             state=mark.data if mark else None,
-            leave_out=self.left_out,
+            leave_out=self.suspects.left_out,
             report=self.report,
         )
         if mark and any(mark.data["lanes"][lane] != found for lane, found in self.loader.state_dict()["lanes"].items()):
@@ -212,29 +182,11 @@ class Training:
         self.batches = iter(self.loader)
         self.sight.rewind(self.done)
 
-    def _load(self, wanted: int | None) -> Mark | None:
-        found = self.store.steps()
-        if wanted is not None and wanted not in found:
-            have = ", ".join(map(str, found)) or "none"
-            raise self.ranks.said_once(UserError(f"--resume-step {wanted}: no such checkpoint (there are: {have})"))
-        for step in found[::-1] if wanted is None else [wanted]:
-            mark = self.store.load(step, self.model, self.optimizer, self._misfit)
-            if isinstance(mark, Mark):
-                self.report(f"goes on from the checkpoint of step {step:,}")
-                self.store.remove_after(step)
-                return mark
-            self.report(f"the checkpoint of step {step:,} is not used: {mark}")
-        if found:
-            said = f"{self.store.folder}: no checkpoint in it can be used; remove the folder to begin anew"
-            raise self.ranks.said_once(UserError(said))
-        self.store.remove_after(0)
-        return None
-
     def _misfit(self, mark: Mark) -> str | None:
         """Why a checkpoint is not one of this training."""
-        if mark.model != self.fingerprint:
+        if mark.model != self.built.fingerprint:
             return "it is of another model or vocabulary"
-        if mark.trained_only and mark.frozen != self.frozen:
+        if mark.trained_only and mark.frozen != self.built.frozen:
             return "it was trained beside other frozen weights"
         if mark.micro_batch != self.config.micro_batch:
             return f"its micro_batch is {mark.micro_batch}, here {self.config.micro_batch}"
@@ -245,23 +197,29 @@ class Training:
         self.store.wait()
         at = self.done
         if not self.store.steps():
-            self._build()
+            del self.built, self.step  # two models at once might not fit
+            self.built = build(self.config, self.language, self.ranks)
         self._restore()
         self.sight.undo(at - self.done)
-        self.sight.event("rollback", self.done, begun=at, left_out=len(self.left_out))
-        self.report(f"rolled back to step {self.done:,}; {len(self.left_out):,} documents are left out")
+        self.sight.event("rollback", self.done, begun=at, left_out=len(self.suspects.left_out))
+        self.report(f"rolled back to step {self.done:,}; {len(self.suspects.left_out):,} documents are left out")
 
     def _announce(self) -> None:
         if self.done:
             self.sight.event("resume", self.done, ranks=self.ranks.world)
             return
-        sizes = parts(self.model)
+        sizes = parts(self.built.model)
         total, trained = sum(part.parameters for part in sizes), sum(part.trained for part in sizes)
-        documents = sum(source.rows or 0 for source in self.sources)
+        documents = sum(source.rows or 0 for source in self.language.sources)
         each = {part.name: {"parameters": part.parameters, "trained": part.trained} for part in sizes}
-        found = {"documents": documents, "vocab_size": self.vocabulary.size, "parameters": total, "trained": trained}
+        found = {
+            "documents": documents,
+            "vocab_size": self.language.vocabulary.size,
+            "parameters": total,
+            "trained": trained,
+        }
         self.sight.event("start", 0, **found, parts=each, ranks=self.ranks.world)
-        self.report(f"{documents:,} documents, {self.vocabulary.size:,} tokens in the vocabulary")
+        self.report(f"{documents:,} documents, {self.language.vocabulary.size:,} tokens in the vocabulary")
         self.report(f"{total:,} parameters, of which {trained:,} are trained")
 
     # Steps
@@ -339,40 +297,17 @@ class Training:
         if self.sight.due(launched.step):
             read = {name: counts.get("tokens", 0) for name, counts in self._read().items()}
             shares = {name: round(count / max(1, sum(read.values())), 4) for name, count in read.items()}
-            values |= {"gates": gates(self.model), "shares": shares}
+            values |= {"gates": gates(self.built.model), "shares": shares}
             if self.ranks.device.type == "cuda":
                 values["memory"] = torch.cuda.max_memory_allocated()
         self.sight.step(launched.step, figures, values, seconds, launched.waited, launched.flops)
-        found = suspicion(figures, self.config.guard)
-        return found is not None and self._suspect(launched, *found)
-
-    def _suspect(self, launched: Launched, action: str, reason: str) -> bool:
-        keys = sorted({key for keys in self.ranks.gather(launched.keys) for key in keys})
-        if self.ranks.first:
-            line = {"step": launched.step, "reason": reason, "action": action, "documents": keys}
-            with (self.output / SUSPECTS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self.report(f"step {launched.step}: {reason}: {action}; {len(keys)} documents are named in {SUSPECTS}")
-        self.incidents += [launched.step] * (action in {"skip", "rollback"})
-        recent = [step for step in self.incidents if step > launched.step - self.config.guard.memory]
-        if action == "stop" or len(recent) > self.config.guard.most:
-            rate = f"optimizer.learning_rate {self.config.optimizer.learning_rate}"
-            named = ", ".join(keys[:5]) + (" …" if len(keys) > 5 else "")
-            often = f" ({len(recent)} times in {self.config.guard.memory} steps)" if action != "stop" else ""
-            error = UserError(
-                f"step {launched.step}: {reason}{often} at rate {launched.rate:.3g} ({rate}); a lower one may help, or "
-                f"guard.non_finite and guard.spike (documents of the step: {named})"
-            )
-            error.status = 1
-            raise self.ranks.said_once(error)
-        self.left_out |= set(keys) if action == "rollback" else set()
-        return action == "rollback"
+        return self.suspects.look(launched.step, figures, launched.keys, launched.rate)
 
     def _between(self) -> None:
         """What follows a step that was looked at: validation, a checkpoint."""
         self.watchdog.rest()
         if self.validate is not None and self._due(self.config.validation.every):
-            self.sight.event("validation", self.done, **self.validate(self.model, self.done))
+            self.sight.event("validation", self.done, **self.validate(self.built.model, self.done))
         if self.asked or self._due(self.config.checkpoints.every) or self._all_made():
             self._save()
         if self.asked == "save":
@@ -388,19 +323,19 @@ class Training:
         mark = Mark(
             step=self.done,
             learning_rate=learning_rate(self.done - 1, self.config.steps, self.config.optimizer),
-            model=self.fingerprint,
-            frozen=self.frozen,
-            trained=checkpoint.checksum(checkpoint.trained_state(self.model, self.optimizer), self.ranks),
+            model=self.built.fingerprint,
+            frozen=self.built.frozen,
+            trained=checkpoint.checksum(checkpoint.trained_state(self.built.model, self.built.optimizer), self.ranks),
             trained_only=self.config.checkpoints.trained_only,
             micro_batch=self.config.micro_batch,
             seen=sum(self.ranks.gather(self.seen)) % 2**64,
             data={"next": place, "lanes": lanes},
             spikes=self.step.spikes.state(),
-            left_out=sorted(self.left_out),
-            incidents=self.incidents,
+            left_out=sorted(self.suspects.left_out),
+            incidents=self.suspects.incidents,
             files={},
         )
-        self.store.save(mark, self.model, self.optimizer)
+        self.store.save(mark, self.built.model, self.built.optimizer)
 
     # The end
 
@@ -408,29 +343,16 @@ class Training:
         """Writes the model for stock transformers, lets it say something, and closes the log."""
         if self.ended:
             self.report(f"the data has ended: {self.done:,} steps of {self.config.steps:,} are made")
-        folder = self.output / MODEL
-        state = None
-        if self.sharded:
-            state = get_model_state_dict(self.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-        if self.ranks.first:
-            partial, old = (folder.with_name(f"{MODEL}.{end}") for end in ("partial", "old"))
-            shutil.rmtree(partial, ignore_errors=True)
-            export(self.model, self.words, self.vocabulary, partial, state=state)
-            shutil.rmtree(old, ignore_errors=True)
-            if folder.exists():
-                folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-            generated = sample(self.model, self.words, self.vocabulary, self.form, self.sources, self.config) if not self.sharded else None
-            if generated is not None:
-                self.sight.event("sample", self.done, **asdict(generated))
-                self.report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
+        generated = publish(self.built, self.language, self.config, self.ranks, self.output / MODEL)
+        if generated is not None:
+            self.sight.event("sample", self.done, **asdict(generated))
+            self.report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
         read = self._read()
         if broken := sum(counts.get("broken_images", 0) for counts in read.values()):
             self.report(f"{broken:,} images could not be decoded and were left out")
         documents = sum(counts.get("documents", 0) for counts in read.values())
         self.sight.end(self.done, documents_read=documents, broken_images=broken, read=read)
-        self.report(f"model: {folder}")
+        self.report(f"model: {self.output / MODEL}")
 
     def _read(self) -> dict[str, dict[str, int]]:
         """What was read of each source so far, on all ranks."""

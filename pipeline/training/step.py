@@ -18,6 +18,7 @@ from pipeline.training.loss import TokenLosses
 from pipeline.training.model import part_of, token_losses
 from pipeline.training.packing import IGNORED
 from pipeline.training.parallel import Ranks, local, unsynchronised
+from pipeline.training.setup import Built
 
 SMALL = 1e-6  # beside a norm that divides, as in torch's clip_grad_norm_
 
@@ -43,24 +44,16 @@ class Figures:
 class Step:
     """Holds what goes from step to step: the module to call, its optimizer, and the measure of what stands out.
 
-    `model` is what `module` computes the losses of; `sources` are those of the data.
+    `sources` are the names of those of the data.
     """
 
-    def __init__(
-        self,
-        module: Any,
-        model: Any,
-        optimizer: Any,
-        config: TrainConfig,
-        ranks: Ranks,
-        spikes: Spikes,
-        sources: Sequence[str],
-    ) -> None:
-        self.module, self.optimizer, self.config, self.ranks, self.spikes = module, optimizer, config, ranks, spikes
+    def __init__(self, built: Built, config: TrainConfig, ranks: Ranks, spikes: Spikes, sources: Sequence[str]) -> None:
+        self.module, self.optimizer = built.module, built.optimizer
+        self.config, self.ranks, self.spikes = config, ranks, spikes
         self.sources = list(sources)
         self.trained: dict[str, list[Any]] = {}
         self.sharded = False
-        for name, parameter in model.named_parameters():
+        for name, parameter in built.model.named_parameters():
             if parameter.requires_grad:
                 self.trained.setdefault(part_of(name), []).append(parameter)
                 self.sharded |= local(parameter) is not parameter
@@ -75,7 +68,9 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         device = self.ranks.device
-        counts = self.ranks.add(torch.tensor(_counts(batches) + [float(a) for a in asked], dtype=torch.float64).to(device))
+        told = torch.tensor([*_counts(batches), *map(float, asked)], dtype=torch.float64)
+        # From pinned memory: a copy from any other would wait for all that the device still has to do.
+        counts = self.ranks.add((told.pin_memory() if device.type == "cuda" else told).to(device, non_blocking=True))
         learned = counts[0].clamp(min=1)
         scale = (self.ranks.world / learned).float()  # DDP and FSDP2 take the mean over ranks
 
@@ -106,7 +101,14 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-        names = [*COUNTS, "loss", "z_loss", *by_source, "gradient_norm", *(f"gradient_norm/{part}" for part in self.trained)]
+        names = [
+            *COUNTS,
+            "loss",
+            "z_loss",
+            *by_source,
+            "gradient_norm",
+            *(f"gradient_norm/{part}" for part in self.trained),
+        ]
         names += ["finite", "dropped", *(f"over/{kind}" for kind in KINDS)]
         verdict = torch.stack([finite, dropped]).double()
         return _sent(names, torch.cat([counts, means, sums[2:], norm[None], norms, verdict, over]))
