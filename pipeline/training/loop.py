@@ -33,7 +33,7 @@ from pipeline.training.parallel import Ranks, ranks
 from pipeline.training.publish import publish
 from pipeline.training.resume import SETTINGS, settled
 from pipeline.training.setup import build, language
-from pipeline.training.sight import Sight, gates
+from pipeline.training.sight import Sight, finished, gates
 from pipeline.training.step import Figures, Step
 
 MODEL = "model"
@@ -120,11 +120,17 @@ class Training:
         self.store = Store(self.output / "checkpoints", self.config.checkpoints, self.ranks)
         stack.callback(self.store.close)
         stack.callback(self._close)
+        steps, model = self.config.steps, self.output / MODEL
+        if (
+            resume_step is None
+            and self.store.steps()[-1:] == [steps]
+            and finished(self.output, steps)
+            and model.is_dir()
+        ):
+            self.report(f"all {steps:,} steps are made, a larger `steps` goes on; model: {model}")
+            return
         self.built = build(self.config, self.language, self.ranks)
         self._restore(resume_step)
-        if self.done == self.config.steps and self.sight.finished and (self.output / MODEL).is_dir():
-            self.report(f"all {self.done:,} steps are made, a larger `steps` goes on; model: {self.output / MODEL}")
-            return
         if self.ranks.first:
             write_json(self.output / SETTINGS, self.config.model_dump())
         self._announce()
@@ -238,8 +244,8 @@ class Training:
             launched = self._launch()
             if before is not None and self._settle(before, launched.began if launched else None):
                 return self._roll_back()
-            before = launched
-            if launched is None or self._pauses():
+            before = None if self.ended else launched
+            if before is None or self._pauses():
                 if before is not None and self._settle(before, None):
                     return self._roll_back()
                 before = None
@@ -267,13 +273,13 @@ class Training:
         if not drawn and self.ranks.world == 1:
             self.ended = True
             return None
+        ended = not drawn
         if self.ranks.world > 1:  # a rank without data goes along where others still have some
             drawn += [self.loader.padding() for _ in range(self.accumulation - len(drawn))]
         stop, save = self.requests.look()
         if self.ranks.world == 1 and (stop or save):
             self.asked = "stop" if stop else "save"
         rate = learning_rate(self.done, self.config.steps, self.config.optimizer)
-        ended = not any(key for batch in drawn for key in batch.keys)
         figures = self.step(self.done, drawn, rate, (stop, save, ended))
         self.done += 1
         keys = sorted({key for batch in drawn for window in batch.keys for key in window})

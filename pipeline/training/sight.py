@@ -42,6 +42,13 @@ class Window:
         self.flops += flops[0]
         self.hardware += flops[1]
 
+    def remove(self, steps: int) -> None:
+        """Takes back so many steps, each for an average one."""
+        share = 1 - min(1.0, steps / max(1, self.steps))
+        self.steps = round(self.steps * share)
+        for name in ("seconds", "waited", "tokens", "images", "places", "flops", "hardware"):
+            setattr(self, name, getattr(self, name) * share)
+
     def rates(self, peak: float | None) -> dict[str, float]:
         """Per second of wall clock, and shares; `peak` in FLOP/s of all GPUs together."""
         seconds = max(self.seconds, 1e-9)
@@ -70,7 +77,6 @@ class Sight:
     ) -> None:
         self.config, self.report, self.peak = config, report, peak
         self.total, self.recent = Window(), Window()
-        self.finished = False  # the log has the training's end
         self._began = time.monotonic()
         self._path = folder / LOG if folder else None
         self._log: TextIO | None = None
@@ -81,18 +87,10 @@ class Sight:
         self.close()
         if self._path is None:
             return
-        kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines() if step and self._path.is_file() else ():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            ends = value["event"] in ENDINGS
-            if value["step"] <= step and not (ends and step < self.config.steps):
-                self.finished |= ends
-                kept.append(line + "\n")
+        events = _events(self._path) if step else ()
+        kept = [line for line, event in events if event["step"] <= step and event["event"] not in ENDINGS]
         with aside(self._path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._log = self._path.open("a", encoding="utf-8", buffering=1)
 
     def close(self) -> None:
@@ -173,10 +171,24 @@ class Sight:
             shown += [f"effective MFU {rates['effective_mfu']:.1%}"] if "effective_mfu" in rates else []
             self.report(f"{self.total.steps:,} steps: " + ", ".join(shown))
 
-    def undo(self, steps: int, seconds: float) -> None:
+    def undo(self, steps: int) -> None:
         """Steps that are made again were in vain: their time counts, what they did does not."""
-        self.total.steps -= steps
-        self.total.seconds -= seconds
+        self.total.remove(steps)
+        self.recent = Window()
+
+
+def finished(folder: Path, steps: int) -> bool:
+    """Whether the log says that a training came to its end with so many steps."""
+    return any(event["event"] == "end" and event["step"] == steps for _, event in _events(folder / LOG))
+
+
+def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a log and what they hold; one that was cut short is passed over."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            yield line, json.loads(line)
+        except ValueError:
+            continue
 
 
 def trackers(config: TrainConfig, folder: Path) -> list[Callable[[int, dict[str, float]], None]]:
