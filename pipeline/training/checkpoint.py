@@ -218,7 +218,7 @@ def frozen_state(model: Any) -> dict[str, Any]:
 
 def trained_state(model: Any, optimizer: Any) -> dict[str, Any]:
     """The parameters that are trained, and what AdamW knows of each: two moments and how many updates it had."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             moments = optimizer.state.get(parameter, {})

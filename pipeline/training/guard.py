@@ -187,5 +187,5 @@ class Watchdog:
             if time.monotonic() > self._until:
                 said = f"carnac: rank {self._rank}: step {self._step} takes more than guard.step_seconds {seconds:g}"
                 print(f"{said}; what each thread does:", file=sys.stderr, flush=True)
-                faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+                faulthandler.dump_traceback(all_threads=True)
                 os._exit(1)

@@ -33,7 +33,7 @@ from pipeline.training.parallel import Ranks, ranks
 from pipeline.training.publish import publish
 from pipeline.training.resume import SETTINGS, settled
 from pipeline.training.setup import build, language
-from pipeline.training.sight import Sight, finished, gates
+from pipeline.training.sight import Sight, finished, gates, most
 from pipeline.training.step import Figures, Step
 
 MODEL = "model"
@@ -87,7 +87,7 @@ class Launched:
     epoch: int
     began: float
     waited: float  # for data
-    flops: tuple[float, float]
+    flops: tuple[float, float]  # of the model, of the hardware; all ranks' as if they had what this one has
 
 
 class Training:
@@ -106,7 +106,7 @@ class Training:
         check_lanes(config.data.lanes, ranks.world, config.data.workers)
         self.language = language(config)
         self.suspects = Suspects(config, ranks, report)
-        self.sight = Sight(config, self.output if ranks.first else None, report)
+        self.sight = Sight(config, self.output if ranks.first else None, report, most(config.sight, ranks))
         self.requests = Requests(self.output if ranks.first else None)
         self.watchdog = Watchdog(config.guard.step_seconds, ranks.rank)
         self.loader: Loader | None = None
@@ -284,7 +284,9 @@ class Training:
         self.done += 1
         keys = sorted({key for batch in drawn for window in batch.keys for key in window})
         epoch = max(batch.epoch for batch in drawn)
-        return Launched(self.done, figures, rate, keys, epoch, began, waited, (0.0, 0.0))
+        each = [self.built.work.of(batch) for batch in drawn]
+        flops = sum(model for model, _ in each) * self.ranks.world, sum(done for _, done in each) * self.ranks.world
+        return Launched(self.done, figures, rate, keys, epoch, began, waited, flops)
 
     def _settle(self, launched: Launched, until: float | None) -> bool:
         """Looks at the figures of a step and writes them down; whether to roll back.

@@ -6,10 +6,12 @@ from typing import Any
 from pipeline.training import tokenizer
 from pipeline.training.checkpoint import checksum, fingerprint, frozen_state
 from pipeline.training.config import TrainConfig
+from pipeline.training.flops import Work, work
 from pipeline.training.image_forms import ImageForm, image_form, special_tokens
 from pipeline.training.model import blocks, skeleton
 from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Ranks, replicate, shard, to_shard
+from pipeline.training.recompute import prepare_blocks
 from pipeline.training.sources import Opened, open_sources, texts
 from pipeline.training.tokenizer import Vocabulary
 from pipeline.training.weights import fill
@@ -31,6 +33,7 @@ class Built:
     module: Any  # what is called in its place
     optimizer: Any
     sharded: bool
+    work: Work  # operations
     fingerprint: str  # of the model and the vocabulary
     frozen: str  # checksum of what is not trained
 
@@ -59,6 +62,8 @@ def build(config: TrainConfig, language: Language, ranks: Ranks) -> Built:
     """
     model = skeleton(config, language.vocabulary)
     known = fingerprint(model, language.words.get_vocab())
+    amount = work(model, config.packing.tokens, config.parallel.recompute)
+    prepare_blocks(model, config.parallel)
     sharded = to_shard(model, config.parallel, ranks)
     if sharded:
         shard(model, blocks(model), ranks)
@@ -66,4 +71,4 @@ def build(config: TrainConfig, language: Language, ranks: Ranks) -> Built:
     fill(model, config.model, config.seed)
     module = model if sharded else replicate(model, ranks)
     frozen = checksum(frozen_state(model), ranks)
-    return Built(model, module, adamw(model, config.optimizer), sharded, known, frozen)
+    return Built(model, module, adamw(model, config.optimizer), sharded, amount, known, frozen)

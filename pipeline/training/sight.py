@@ -13,7 +13,10 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.storage import aside
+from pipeline.training.config import Sight as SightSettings
 from pipeline.training.config import TrainConfig
+from pipeline.training.flops import peak
+from pipeline.training.parallel import Ranks
 
 LOG = "train.jsonl"
 ENDINGS = {"end", "sample"}  # events that belong to a training's end: one that goes on has them later
@@ -148,7 +151,7 @@ class Sight:
             f"{rates['tokens_per_second']:,.0f} tokens/s",
             f"{rates['images_per_second']:,.1f} images/s",
             f"padding {rates['padding']:.1%}",
-            f"data {rates['data_wait']:.1%}",
+            f"data wait {rates['data_wait']:.1%}",
         ]
         if "mfu" in rates:
             said.append(f"MFU {rates['mfu']:.1%}")
@@ -222,6 +225,16 @@ def _run(module: Any, config: TrainConfig, folder: Path) -> Callable[[int, dict[
     """wandb, and trackio, which has its interface."""
     run = module.init(project="carnac", name=folder.name, config=config.model_dump())
     return lambda step, values: run.log(values, step=step)
+
+
+def most(settings: SightSettings, ranks: Ranks) -> float | None:
+    """FLOP/s of all GPUs together at most; None where that is not known, as of a CPU."""
+    if settings.peak_teraflops:
+        return settings.peak_teraflops * 1e12 * ranks.world
+    if ranks.device.type != "cuda":
+        return None
+    of_one = peak(torch.cuda.get_device_name(ranks.device))
+    return of_one and of_one * ranks.world
 
 
 def gates(model: Any) -> dict[str, float]:
