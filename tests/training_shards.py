@@ -114,3 +114,19 @@ def tiny(data: Path, output: Path, /, **changes: Any) -> TrainConfig:
         "threads": 1,
     }
     return TrainConfig.model_validate(raw | changes)
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """The events of a training, by its output folder."""
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    return [line for line in log_of(folder) if line["event"] == "step"]
+
+
+def written(config: TrainConfig) -> str:
+    """The configuration as a file beside its output, for the command; its path."""
+    path = Path(f"{config.output}.yaml")
+    path.write_text(config.model_dump_json(), encoding="utf-8")
+    return str(path)
