@@ -49,7 +49,7 @@ class Work:
         return model, hardware
 
 
-def work(model: Any, length: int, recompute: str = "none") -> Work:
+def work(model: Any, length: int, recompute: str = "none", *, attention: bool = True) -> Work:
     """The operations of a model over sequences of `length` tokens.
 
     A multiplication of n rows by a matrix is 2 n in out; the gradient of its input as much again, that of its weight
@@ -58,21 +58,22 @@ def work(model: Any, length: int, recompute: str = "none") -> Work:
     into account), one image in the cross-attention. Norms, activations and embeddings are left out.
 
     The hardware also makes the head's logits twice (`loss.linear_losses`), and each block's forward where `recompute`
-    is full; selective keeps what multiplications give.
+    is full (but for its last multiplication, if that is frozen, which torch leaves out); selective keeps what
+    multiplications give. Without `attention` only multiplications by weights count.
     """
     charged = {True: [0.0, 0.0], False: [0.0, 0.0]}  # blocks, and what is in none
     again = {True: [0.0, 0.0], False: [0.0, 0.0]}
     flows = _flows(model)
     inside = {id(module) for unit in model.units() for module in unit.modules()}
     for name, module in model.named_modules():
-        if not isinstance(module, (nn.Linear, nn.Conv2d)) or not _used(name):
+        if not isinstance(module, (nn.Linear, nn.Conv2d)):
             continue
         size = module.weight.numel()
-        backward = flows[_part(name)] * (1 + module.weight.requires_grad)
+        backward = _reaches(stock_name(name), flows) + module.weight.requires_grad
         for axis, rows in enumerate(_rows(model, name, length)):
             charged[id(module) in inside][axis] += 2 * size * rows * (1 + backward)
             again[id(module) in inside][axis] += 2 * size * rows * flows[_part(name)]
-    for part, operations in _attention(model, length).items():
+    for part, operations in (_attention(model, length) if attention else {}).items():
         for axis, count in enumerate(operations):
             charged[True][axis] += count * (1 + 2 * flows[part])
             again[True][axis] += count * flows[part]
@@ -94,10 +95,6 @@ def peak(device: str) -> float | None:
     return next((operations for name, operations in PEAKS.items() if name in device), None)
 
 
-def _used(name: str) -> bool:
-    return "vision_model.head" not in name
-
-
 def _part(name: str) -> str:
     if name.startswith("model.vision_model."):
         return "vision"
@@ -111,6 +108,19 @@ def _flows(model: Any) -> dict[str, bool]:
     trained = {_part(stock_name(name)) for name, p in model.named_parameters() if p.requires_grad}
     vision, perceiver = "vision" in trained, bool(trained & {"vision", "perceiver"})
     return {"vision": vision, "perceiver": perceiver, "cross": True, "language": bool(trained)}
+
+
+def _reaches(name: str, flows: dict[str, bool]) -> bool:
+    """Whether the gradient of a matrix's input is made: not of pixels, nor of what frozen parts before it give.
+
+    Of a language model in which something is trained, all layers are taken to have one, also those before the first.
+    """
+    if name.endswith("patch_embedding"):
+        return False
+    if _part(name) == "cross" and name.endswith(("k_proj", "v_proj")):
+        return flows["perceiver"]
+    first = name.startswith("model.connector.modality_projection.") and not name.endswith("down_proj")
+    return flows["vision" if first else _part(name)]
 
 
 def _rows(model: Any, name: str, length: int) -> tuple[float, float]:
