@@ -64,6 +64,12 @@ class Autoregressive(Trained):
                 use_cache=False,
             ).last_hidden_state.to(compute)
 
+    def shown(self, ids: Any, pixels: Any, extent: Any) -> dict[str, Any]:
+        down, right = (torch.arange(size, device=ids.device) for size in pixels.shape[1:3])
+        real = (down[:, None] < extent[:, 0, None, None]) & (right < extent[:, 1, None, None])
+        # What is padding must be exactly zero: transformers finds it so.
+        return {"pixel_values": (self.normalised(pixels) * real[:, None])[None], "pixel_attention_mask": real[None]}
+
     def normalised(self, pixels: Any) -> Any:
         """Pictures, uint8 [R, H, W, 3], with SigLIP's mean and deviation: fp32 [R, 3, H, W]."""
         return normalise(pixels, HALF, HALF)

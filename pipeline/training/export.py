@@ -7,22 +7,35 @@ import torch
 from safetensors.torch import save_file
 from transformers import (
     GenerationConfig,
+    Idefics2ForConditionalGeneration,
+    Idefics2Processor,
+    Idefics3ForConditionalGeneration,
+    Idefics3Processor,
     IdeficsForVisionText2Text,
     IdeficsProcessor,
 )
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
+from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.utils import logging
 
 from pipeline.training.freeze import is_adapter
+from pipeline.training.image_forms import Idefics, Idefics2, Idefics3, ImageForm
 from pipeline.training.tokenizer import Vocabulary
 
 TRAINED = "trained.safetensors"
+CLASSES = {
+    "idefics": IdeficsForVisionText2Text,
+    "idefics2": Idefics2ForConditionalGeneration,
+    "idefics3": Idefics3ForConditionalGeneration,
+}
 
 
 def export(
     model: Any,
     tokenizer: Any,
     vocabulary: Vocabulary,
+    form: ImageForm,
     folder: Path,
     *,
     trained_only: bool = False,
@@ -44,8 +57,23 @@ def export(
         stock_configuration(model).save_pretrained(folder)
     else:
         _stock_model(model, state, vocabulary, folder)
-    images = IdeficsImageProcessorPil(image_size=model.config.vision_config.image_size)
-    IdeficsProcessor(images, tokenizer, image_size=images.image_size).save_pretrained(folder)
+    processor(tokenizer, form).save_pretrained(folder)
+
+
+def processor(tokenizer: Any, form: ImageForm) -> Any:
+    """transformers' processor that shows images as training did."""
+    if isinstance(form, Idefics):
+        images = IdeficsImageProcessorPil(image_size=form.side)
+        return IdeficsProcessor(images, tokenizer, image_size=form.side)
+    if isinstance(form, Idefics2):
+        size = {"shortest_edge": form.shortest, "longest_edge": form.side}
+        images = Idefics2ImageProcessorPil(size=size, do_image_splitting=form.split)
+        return Idefics2Processor(images, tokenizer, image_seq_len=form.latents)
+    assert isinstance(form, Idefics3)
+    images = Idefics3ImageProcessorPil(
+        size={"longest_edge": form.most}, max_image_size={"longest_edge": form.side}, do_image_splitting=form.split
+    )
+    return Idefics3Processor(images, tokenizer, image_seq_len=form.latents)
 
 
 def generation_config(vocabulary: Vocabulary, **settings: Any) -> Any:
@@ -83,13 +111,13 @@ def stock_state(state: dict[str, Any], scaling: float = 0.0) -> dict[str, Any]:
 
 def stock_configuration(model: Any) -> Any:
     """The model's configuration under the name of transformers' class."""
-    model.config.architectures = [IdeficsForVisionText2Text.__name__]
+    model.config.architectures = [CLASSES[model.config.model_type].__name__]
     return model.config
 
 
 def _stock_model(model: Any, state: dict[str, Any], vocabulary: Vocabulary, folder: Path) -> None:
     with torch.device("meta"):
-        stock = IdeficsForVisionText2Text(model.config)
+        stock = CLASSES[model.config.model_type](stock_configuration(model))
     values = {
         name: value.detach().to("cpu", model.compute) for name, value in stock_state(state, scaling(model)).items()
     }

@@ -14,6 +14,7 @@ from transformers import IdeficsConfig, IdeficsForVisionText2Text
 from transformers.models.idefics.image_processing_pil_idefics import IDEFICS_STANDARD_MEAN, IDEFICS_STANDARD_STD
 from transformers.models.idefics.modeling_idefics import (
     IdeficsDecoderLayer,
+    IdeficsDecoupledEmbedding,
     IdeficsGatedCrossAttentionLayer,
     rotate_half,
 )
@@ -80,6 +81,13 @@ class GatedCrossAttention(IdeficsGatedCrossAttentionLayer):  # type: ignore[misc
         return hidden + self.alpha_dense.tanh().to(hidden.dtype) * thought
 
 
+class Words(IdeficsDecoupledEmbedding):  # type: ignore[misc]
+    """Embeddings of two tables; transformers' way finds the second's ids by `nonzero`, which waits for the device."""
+
+    def forward(self, ids: Any) -> Any:
+        return look_up(ids, (self.weight, self.additional_embedding.weight), self.weight.dtype)
+
+
 class Resampler(IdeficsPerceiverResampler):  # type: ignore[misc]
     """The perceiver by SDPA: what the vision encoder gives, [R, patches and class, E], to latents [R, n, E]."""
 
@@ -105,6 +113,7 @@ class IdeficsForTraining(Trained, IdeficsForVisionText2Text):  # type: ignore[mi
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         # The modules are what transformers made of the configuration; only what they do with a batch is ours.
+        self.model.embed_tokens.__class__ = Words
         self.model.perceiver_resampler.__class__ = Resampler
         for layer in self.model.layers:
             layer.__class__ = DecoderLayer
@@ -135,8 +144,7 @@ class IdeficsForTraining(Trained, IdeficsForVisionText2Text):  # type: ignore[mi
         places = batch.slots[:, 0] * batch.places + batch.slots[:, 1]
         if not batch.images:
             places = places.new_zeros(1)
-        words = model.embed_tokens
-        hidden = look_up(batch.input_ids, (words.weight, words.additional_embedding.weight), compute)
+        hidden = model.embed_tokens(batch.input_ids).to(compute)
         own, rotation = self_attention(batch.document, compute), self.rotation(batch.position)
         attended = batch.image.clamp(min=0)[..., None] == torch.arange(batch.places, device=batch.image.device)
         image = {
@@ -150,6 +158,11 @@ class IdeficsForTraining(Trained, IdeficsForVisionText2Text):  # type: ignore[mi
                 hidden = model.gated_cross_attn_layers[number // model.cross_layer_interval](hidden, **image)
             hidden = layer(hidden, rotation=rotation, mask=own)
         return _rms(model.norm, hidden)
+
+    def shown(self, ids: Any, pixels: Any, extent: Any) -> dict[str, Any]:
+        is_image = ids == self.config.vocab_size + 1
+        latest = is_image.cumsum(-1)[..., None] - 1 == torch.arange(len(pixels), device=ids.device)
+        return {"pixel_values": self.normalised(pixels)[None], "image_attention_mask": latest.long()}
 
     def encode(self, pixels: Any) -> Any:
         """What the vision encoder makes of pictures, uint8 [R, H, W, 3]: [R, patches and class, width]."""

@@ -24,7 +24,7 @@ def publish(built: Built, language: Language, config: TrainConfig, ranks: Ranks,
     partial, old = (folder.with_name(f"{folder.name}.{end}") for end in ("partial", "old"))
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
-    export(built.model, language.words, language.vocabulary, partial, state=state)
+    export(built.model, language.words, language.vocabulary, language.form, partial, state=state)
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 
 from pipeline.training import data
-from pipeline.training.batch import image_attention_mask
 from pipeline.training.config import TrainConfig
 from pipeline.training.export import generation_config
 from pipeline.training.image_forms import ImageForm, Pictures
-from pipeline.training.packing import image_index, split
+from pipeline.training.packing import split
 from pipeline.training.sources import Opened, in_order
 from pipeline.training.tokenizer import Vocabulary
 
@@ -32,16 +31,15 @@ def sample(
         return None
     key, before, image = found
     text = vocabulary.encode(before)[-config.sample.prompt_tokens :] if config.sample.prompt_tokens else []
-    ids = torch.tensor([[vocabulary.bos, *text, vocabulary.fake, vocabulary.image, vocabulary.fake]])
-    numbers = ids.numpy()
-    seen = torch.from_numpy(image_index(numbers, numbers * 0, vocabulary.image))
+    numbers = [[vocabulary.bos, *text, vocabulary.fake, *form.ids(image), vocabulary.fake]]
+    ids = torch.tensor(numbers, device=model.device)
+    pixels, extent = (torch.from_numpy(values.copy()).to(model.device) for values in (image.pixels, image.extent))
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), model.computing(model.device):
         answer = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values=model.normalised(torch.from_numpy(image.pixels.copy()))[None],
-            image_attention_mask=image_attention_mask(seen, 1),
+            **model.shown(ids, pixels, extent),
             generation_config=generation_config(vocabulary, max_new_tokens=config.sample.new_tokens),
         )
     model.train()

@@ -32,6 +32,14 @@ class Trained:
         """The head's weights, as `linear_losses` takes them."""
         raise NotImplementedError
 
+    def shown(self, ids: Any, pixels: Any, extent: Any) -> dict[str, Any]:
+        """What `generate` takes beside ids [1, L] that name pictures, uint8 [R, H, W, 3] of which [R, 2] is real."""
+        raise NotImplementedError
+
+    def computing(self, device: Any) -> Any:
+        """Within it transformers' own forward works on weights of two precisions, too."""
+        return torch.autocast(torch.device(device).type, dtype=self.compute, enabled=self.compute != torch.float32)
+
     def losses(self, batch: Batch, chunk: int) -> tuple[Any, Any, Any]:
         """Cross-entropy, z-loss and what is learned: a tuple, as FSDP finds no tensor in anything else."""
         return linear_losses(self.hidden_states(batch), self.head(), batch.labels, chunk)
@@ -54,10 +62,7 @@ def normalise(pixels: Any, mean: tuple[float, ...], deviation: tuple[float, ...]
 
 
 def look_up(ids: Any, weights: tuple[Any, ...], compute: Any) -> Any:
-    """Embeddings [B, L, D] of ids that count through several tables, each [V_i, D], one below the other.
-
-    transformers' own finds the ids of the second table by `nonzero`, which waits for the device.
-    """
+    """Embeddings [B, L, D] of ids that count through several tables, each [V_i, D], one below the other."""
     found, start = None, 0
     for weight in weights:
         own = embedding((ids - start).clamp(0, len(weight) - 1), weight).to(compute)
