@@ -18,7 +18,7 @@ from transformers import (
 from pipeline.training.batch import Batch
 from pipeline.training.config import Model
 from pipeline.training.tokenizer import Vocabulary
-from pipeline.training.trained import Trained, as_bias, look_up, normalise, pictures, self_attention
+from pipeline.training.trained import Trained, as_bias, autocast, look_up, normalise, pictures, self_attention
 
 HALF = (0.5, 0.5, 0.5)  # mean and deviation of SigLIP's pixels
 
@@ -50,7 +50,7 @@ class Autoregressive(Trained):
         pixels, extent = pictures(batch), batch.extent
         if not batch.images:
             extent = extent.new_full((1, 2), pixels.shape[1])
-        with torch.autocast(pixels.device.type, dtype=compute, enabled=self.mixed):
+        with autocast(pixels.device, compute, self.mixed):
             features = self.features(self.normalised(pixels).to(compute), extent).to(compute).flatten(0, 1)
             words = look_up(batch.input_ids, (text.embed_tokens.weight,), compute)
             shown = batch.input_ids == self.config.image_token_id

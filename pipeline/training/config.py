@@ -153,12 +153,12 @@ class Perceiver(Section):
 
 
 class Lora(Section):
-    """Adapters of low rank beside frozen linear layers (peft). The defaults are those of m4's runs for Idefics2."""
+    """Adapters of low rank beside frozen linear layers (peft)."""
 
     rank: Positive = 64
-    alpha: Positive = 16
+    alpha: Positive = 64  # what they give is multiplied by alpha / rank
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    dora: bool = True  # the weight's magnitude apart from its direction (arXiv 2402.09353)
+    dora: bool = True  # the weight's magnitude apart from its direction (arXiv 2402.09353), as Idefics2 and 3 had it
     targets: list[str] = Field(min_length=1)  # patterns (`*`) of linear layers' names
 
 
@@ -181,7 +181,7 @@ class Model(Section):
     scale_factor: Positive = 2  # idefics3: so many neighbours a side are one token
     max_position_embeddings: Positive = 2048
     rope_theta: float = Field(default=10_000.0, gt=0)
-    rope_scaling: dict[str, float | str] | None = None  # idefics3: as in the language model's configuration
+    rope_scaling: dict[str, int | float | str] | None = None  # idefics3: as in the language model's configuration
     rms_norm_eps: float = Field(default=1e-6, gt=0)
     initializer_range: float = Field(default=0.02, gt=0)  # of what is drawn and not trained
     vision: Vision
@@ -219,6 +219,14 @@ class Parallel(Section):
     recompute: Literal["none", "selective", "full"] = "none"  # what of a block the backward pass makes anew
     compile: bool = False  # each block by torch.compile
     shard: Literal["auto", "none", "fsdp"] = "auto"  # whole on each GPU (DDP), in pieces (FSDP2), or as memory asks
+
+
+class Plan(Section):
+    """What `--dry-run` reckons with."""
+
+    device: str = "H200"  # a name of flops.PEAKS and memory.DEVICES
+    gpus: Positive = 1
+    mfu: float = Field(default=0.4, gt=0, lt=1)  # of the device's peak, operations of the model; 0.4 is good
 
 
 class Optimizer(Section):
@@ -293,6 +301,7 @@ class TrainConfig(Section):
     sight: Sight = Sight()
     validation: Validation = Validation()
     sample: Sample = Sample()
+    plan: Plan = Plan()
     steps: Positive
     batch_size: Positive  # sequences a step, over all GPUs
     micro_batch: Positive | None = None  # sequences at once on a GPU; none: all of a step's that fall to it

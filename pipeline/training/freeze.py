@@ -10,6 +10,7 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.training.config import Lora, Model
+from pipeline.training.trained import autocast
 
 # What each family trains as published; backbones stay as they are but for adapters (`model.lora`). IDEFICS: model card;
 # Idefics2: arXiv 2405.02246, finding 3 and section 4.1; Idefics3: arXiv 2408.12637, section 4.
@@ -94,7 +95,7 @@ def _computing_in(compute: Any, forward: Callable[..., Any]) -> Callable[..., An
 
     @functools.wraps(forward)
     def within(states: Any) -> Any:
-        with torch.autocast(states.device.type, dtype=compute, enabled=compute != torch.float32):
+        with autocast(states.device, compute, compute != torch.float32 and not states.is_meta):
             return forward(states).to(states.dtype)
 
     return within

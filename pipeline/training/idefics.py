@@ -23,7 +23,7 @@ from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 from pipeline.training.batch import Batch
 from pipeline.training.config import Model
 from pipeline.training.tokenizer import Vocabulary
-from pipeline.training.trained import Trained, as_bias, dense, look_up, normalise, pictures, self_attention
+from pipeline.training.trained import Trained, as_bias, autocast, dense, look_up, normalise, pictures, self_attention
 
 
 class DecoderLayer(IdeficsDecoderLayer):  # type: ignore[misc]
@@ -171,7 +171,7 @@ class IdeficsForTraining(Trained, IdeficsForVisionText2Text):  # type: ignore[mi
         mixed = next(vision.parameters()).dtype != self.compute
         with (
             torch.set_grad_enabled(trained and torch.is_grad_enabled()),
-            torch.autocast(pixels.device.type, dtype=self.compute, enabled=mixed),
+            autocast(pixels.device, self.compute, mixed),
         ):
             embedded = vision.pre_layrnorm(vision.embeddings(self.normalised(pixels).to(self.compute)))
             return vision.encoder(inputs_embeds=embedded).last_hidden_state.to(self.compute)

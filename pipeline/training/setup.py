@@ -8,6 +8,7 @@ from pipeline.training.checkpoint import checksum, fingerprint, frozen_state
 from pipeline.training.config import TrainConfig
 from pipeline.training.flops import Work, work
 from pipeline.training.image_forms import ImageForm, image_form, special_tokens
+from pipeline.training.memory import require
 from pipeline.training.model import blocks, skeleton
 from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Ranks, replicate, shard, to_shard
@@ -58,13 +59,14 @@ def build(config: TrainConfig, language: Language, ranks: Ranks) -> Built:
     """The model with its first weights, whole or in pieces, on this rank's device, and its optimizer.
 
     Raises:
-        UserError: weights that cannot be read or are of other sizes.
+        UserError: a model that does not fit the device; weights that cannot be read or are of other sizes.
     """
     model = skeleton(config, language.vocabulary)
     known = fingerprint(model, language.words.get_vocab())
     amount = work(model, config.packing.tokens, config.parallel.recompute)
-    prepare_blocks(model, config.parallel)
     sharded = to_shard(model, config.parallel, ranks)
+    require(model, config, ranks.device, ranks.world if sharded else 1)
+    prepare_blocks(model, config.parallel)
     if sharded:
         shard(model, blocks(model), ranks)
     model.to_empty(device=ranks.device)

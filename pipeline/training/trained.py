@@ -1,5 +1,6 @@
 """A batch in; losses by token out: what the models of all families have in common when they are trained."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -38,11 +39,16 @@ class Trained:
 
     def computing(self, device: Any) -> Any:
         """Within it transformers' own forward works on weights of two precisions, too."""
-        return torch.autocast(torch.device(device).type, dtype=self.compute, enabled=self.compute != torch.float32)
+        return autocast(device, self.compute, self.compute != torch.float32)
 
     def losses(self, batch: Batch, chunk: int) -> tuple[Any, Any, Any]:
         """Cross-entropy, z-loss and what is learned: a tuple, as FSDP finds no tensor in anything else."""
         return linear_losses(self.hidden_states(batch), self.head(), batch.labels, chunk)
+
+
+def autocast(device: Any, compute: Any, enabled: bool) -> Any:
+    """torch's autocast to the type `compute`, or nothing."""
+    return torch.autocast(torch.device(device).type, dtype=compute) if enabled else nullcontext()
 
 
 def pictures(batch: Batch) -> Any:

@@ -124,7 +124,7 @@ def _is_language(name: str, language: str) -> bool:
 def _grown(value: Any, parameter: Any, name: str, path: str) -> Any:
     """A table of a smaller vocabulary, with the mean of its rows for each token that is new."""
     missing = len(parameter) - len(value)
-    tables = ("embed_tokens.weight", "lm_head.weight")
+    tables = ("embed_tokens.weight", "lm_head.weight", "additional_embedding.weight", "additional_fc.weight")
     if not name.endswith(tables) or value.shape[1:] != parameter.shape[1:] or missing < 0:
         raise UserError(
             f"{path}: {name} is {tuple(value.shape)}, the configuration's sizes make it {tuple(parameter.shape)}"
@@ -133,21 +133,20 @@ def _grown(value: Any, parameter: Any, name: str, path: str) -> Any:
 
 
 def _files(path: str) -> list[Path]:
-    for name in FILES:
-        try:
+    try:
+        if not Path(path).is_dir():
+            cached_file(path, "config.json")  # every model of the hub has one; where it cannot be had, that says why
+        for name in FILES:
             found = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{path}: no folder, and no model that the hub gives: {reason}") from None
-        if found is None:
-            continue
-        if not name.endswith(".index.json"):
-            return [Path(found)]
-        shards = sorted(set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values()))
-        try:
-            return [Path(cached_file(path, shard)) for shard in shards]
-        except OSError as error:
-            raise UserError(f"{path}: {str(error).strip().splitlines()[0]}") from None
+            if found is None:
+                continue
+            if not name.endswith(".index.json"):
+                return [Path(found)]
+            shards = set(json.loads(Path(found).read_text(encoding="utf-8"))["weight_map"].values())
+            return [Path(cached_file(path, shard)) for shard in sorted(shards)]
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: no weights in a folder, and none that the hub gives: {reason}") from None
     raise UserError(f"{path}: holds none of {', '.join(FILES)}")
 
 
