@@ -168,9 +168,10 @@ class Idefics3:
     @property
     def longest(self) -> int:
         across = math.ceil(self.most / self.side) if self.split else 0
-        across = across if across > 1 else 0
-        row = across * (self.latents + 2) + len(self.line)
-        return across * row + len(self.lines) + self.latents + 3
+        if across < 2:
+            return self.latents + 3
+        breaks = (across - 1) * len(self.line) + len(self.lines)
+        return across**2 * (self.latents + 2) + breaks + self.latents + 3
 
     def pictures(self, image: PIL.Image.Image) -> Pictures:
         image = _lanczos(image, *_below(*_brought_to(*image.size, self.most)))

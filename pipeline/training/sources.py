@@ -196,9 +196,7 @@ def _open(source: Source, settings: Data, prefix: str) -> Opened:
     if source.kind == "pairs":
         return Tars.found(source, settings, prefix)
     images = addressed(source, settings)
-    if source.kind in {"documents", "obelics"} or (
-        source.kind == "text" and any(path.glob(f"{source.split}-*.parquet"))
-    ):
+    if source.kind in {"documents", "obelics"}:
         paths = data.shards(path, source.split)
     else:
         if not path.exists():
@@ -298,7 +296,7 @@ def _check_columns(path: Path, source: Source, present: list[str]) -> None:
         )
 
 
-def _filled(opened: Any, path: Path) -> Any:
+def _filled(opened: Opened, path: Path) -> Opened:
     if not opened.units:
         raise UserError(f"{path}: it holds no rows")
     return opened
