@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
 import pytest
@@ -102,7 +101,9 @@ def test_what_is_frozen_stays_and_what_is_trained_moves(trained: tuple[TrainConf
     config = trained[0]
     optimizer = config.optimizer.model_copy(update={"learning_rate": 1e-30, "final_learning_rate": 0.0})
     still = train(config.model_copy(update={"output": str(tmp_path / "still"), "optimizer": optimizer}), lambda _: None)
-    begun, ended = (IdeficsForVisionText2Text.from_pretrained(Path(f) / "model").state_dict() for f in (still, config.output))
+    begun, ended = (
+        IdeficsForVisionText2Text.from_pretrained(Path(f) / "model").state_dict() for f in (still, config.output)
+    )
     moved = {name for name in begun if not torch.equal(begun[name], ended[name])}
     assert moved
     assert all("gated" in name or "perceiver" in name or "additional" in name for name in moved)
@@ -146,7 +147,9 @@ def test_a_page_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 def test_twenty_steps_learn_a_corpus_by_heart(tmp_path: Path) -> None:
     """To below a tenth of the first loss, everything trained."""
-    write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", [["the river bends south " * 8, picture(1), "a mill"]])
+    write_shard(
+        tmp_path / "data" / "train-00000-of-00001.parquet", [["the river bends south " * 8, picture(1), "a mill"]]
+    )
     config = tiny(tmp_path / "data", tmp_path / "run", steps=20, batch_size=2)
     rates = config.optimizer.model_copy(update={"learning_rate": 3e-2, "final_learning_rate": 1e-2, "warmup_steps": 0})
     everything = config.model.model_copy(update={"train": ["*"]})

@@ -232,20 +232,6 @@ def test_everything_trained_in_half_precision_computes_in_bf16() -> None:
     assert all(p.dtype == torch.float32 and p.grad is not None for p in trained)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own access
-def test_every_block_compiles_whole() -> None:
-    """`aot_eager` finds graph breaks and traces the backward pass, and needs no compiler."""
-    built, batch = open_gates(build(CONFIG, BYTES)), batch_of(DOCUMENTS)
-    expected = token_losses(built, batch, CONFIG.loss).cross_entropy
-    for block in blocks(built):
-        block.forward = torch.compile(block.forward, backend="aot_eager", fullgraph=True)
-    found = token_losses(built, batch, CONFIG.loss).cross_entropy
-    found.sum().backward()
-    assert (expected - found).abs().max() < 1e-5
-    other = token_losses(built, batch_of(DOCUMENTS[:1], DOCUMENTS[1:]), CONFIG.loss).cross_entropy
-    assert torch.isfinite(other).all()
-
-
 def test_blocks_hold_all_but_the_ends_of_the_model(model: Any) -> None:
     inside = {id(parameter) for block in blocks(model) for parameter in block.parameters()}
     outside = {name for name, parameter in model.named_parameters() if id(parameter) not in inside}

@@ -144,7 +144,9 @@ def test_a_folder_without_weights_and_a_hub_that_does_not_answer_are_one_line(
     assert "holds none of model.safetensors.index.json" in refused(named(language=str(tmp_path)))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "nothing-of-that-name: no weights in a folder, and none that the hub gives" in refused(named(language="nobody/nothing-of-that-name"))
+    assert "nothing-of-that-name: no weights in a folder, and none that the hub gives" in refused(
+        named(language="nobody/nothing-of-that-name")
+    )
 
 
 def test_a_file_cut_short_is_one_line(tmp_path: Path) -> None:
