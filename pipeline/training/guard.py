@@ -117,7 +117,7 @@ class Requests:
     """What a signal or a file in the output folder asks for; the first rank looks for the files, once a second."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.stop = self.save = False
+        self.stop = False
         self._folder, self._looked = folder, 0.0
 
     @contextmanager
@@ -136,12 +136,12 @@ class Requests:
         self.stop = True
 
     def look(self) -> tuple[bool, bool]:
-        """(stop, save); a file that asked is removed."""
+        """(stop, save); a file that asked is removed, and to save is asked once."""
         if self._folder is not None and time.monotonic() - self._looked >= 1:
             self._looked = time.monotonic()
             self.stop |= _taken(self._folder / "stop")
-            self.save |= _taken(self._folder / "save")
-        return self.stop, self.save
+            return self.stop, _taken(self._folder / "save")
+        return self.stop, False
 
 
 def _taken(path: Path) -> bool:

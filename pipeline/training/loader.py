@@ -78,7 +78,7 @@ class Lane:
         batch = collate(drawn, feed.vocabulary, feed.form)
         batch.epoch = max(walk.share.epoch for walk in self._walks)
         counts = state_of(self._walks)
-        batch.state = {"lane": self.number, "ended": self.ended, "counts": counts, **copy.deepcopy(self.state or {})}
+        batch.state = {**copy.deepcopy(self.state or {}), "lane": self.number, "ended": self.ended, "counts": counts}
         batch.notes, self.notes = self.notes, []
         return batch
 
