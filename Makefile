@@ -16,7 +16,7 @@ quickstart: $(VENV)/.train  ## the sample crawl from WARC files to a trained tin
 	$(BIN)/carnac sample runs/sample --check configs/quickstart.yaml
 	$(BIN)/carnac train configs/train-quickstart.yaml
 	@echo
-	@echo 'The crawl lies in runs/sample, the shards and their card in runs/quickstart/corpus, the model in runs/quickstart/model.'
+	@echo 'The crawl lies in runs/sample, the shards and their card in runs/quickstart/corpus, the model in runs/quickstart/training/model.'
 	@echo 'Next: $(BIN)/carnac explain configs/quickstart.yaml URL, or your own WARC files: see README.md.'
 
 check: $(VENV)/.test  ## lint, format, types

@@ -137,13 +137,13 @@ def started(config: TrainConfig, steps: int) -> "subprocess.Popen[str]":
 
 
 def test_killed_at_any_moment_the_same_command_leaves_the_same_curve(corpus: Path, tmp_path: Path) -> None:
-    steps = 300
-    config = configured(corpus, tmp_path / "killed", steps=steps, checkpoints={"every": 30}, sight={"every": 100})
-    process = started(config, 50)
+    steps = 60
+    config = configured(corpus, tmp_path / "killed", steps=steps, checkpoints={"every": 7}, sight={"every": 100})
+    process = started(config, 9)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     logged = len(steps_of(Path(config.output)))
-    assert 50 <= logged < steps
+    assert 9 <= logged < steps
     run = subprocess.run(command(config), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     events = [(event["event"], event["step"]) for event in log_of(Path(config.output))]
@@ -173,7 +173,7 @@ def test_asked_to_end_it_saves_and_exits_well(corpus: Path, tmp_path: Path) -> N
 def test_a_file_asks_to_save_and_another_to_stop(corpus: Path, tmp_path: Path) -> None:
     config = configured(corpus, tmp_path / "run", steps=400, checkpoints={"every": 1000}, sight={"every": 1})
     lines: list[str] = []
-    asked = {3: "save", 40: "stop"}
+    asked = {3: "save", 12: "stop"}
 
     def ask(line: str) -> None:
         lines.append(line)

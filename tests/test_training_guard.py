@@ -47,11 +47,11 @@ def falling(steps: int) -> list[float]:
 
 
 def test_a_curve_that_falls_has_no_spikes_and_one_that_jumps_has() -> None:
-    guard, losses = Guard(), falling(600)
+    guard, losses = Guard(), falling(1000)
     assert not any(judged(guard, losses)[0])
-    losses[550] += 1.5
+    losses[950] += 1.5
     found, _ = judged(guard, losses)
-    assert [number for number, spike in enumerate(found) if spike] == [550]
+    assert [number for number, spike in enumerate(found) if spike] == [950]
 
 
 def test_a_new_level_is_learned_and_nothing_is_judged_before_patience_ends() -> None:
