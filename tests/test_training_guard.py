@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.training import step
+from pipeline.training import model, step
 from pipeline.training.config import Guard, TrainConfig
 from pipeline.training.guard import Requests, Spikes, suspicion
 from pipeline.training.loop import train
@@ -95,14 +95,14 @@ def test_a_suspicion_says_what_stood_out_and_by_how_much() -> None:
 def poisoned(monkeypatch: pytest.MonkeyPatch, at: int, factor: float) -> list[int]:
     """From now on the loss of the `at`-th call is multiplied: a document that the model cannot digest. A batch that
     holds none of its documents is never touched, so what is left out is seen to be."""
-    real, calls, keys = step.token_losses, list[int](), set[str]()
+    real, calls, keys = model.token_losses, list[int](), set[str]()
 
-    def wrong(model: Any, batch: Any, loss: Any) -> TokenLosses:
+    def wrong(module: Any, batch: Any, loss: Any) -> TokenLosses:
         calls.append(1)
         if len(calls) == at:
             keys.update(key for window in batch.keys for key in window)
         own = {key for window in batch.keys for key in window}
-        found = real(model, batch, loss)
+        found = real(module, batch, loss)
         scale = factor if keys and own == keys else 1.0
         return TokenLosses(found.cross_entropy * scale, found.z, found.learned)
 
@@ -177,7 +177,7 @@ def test_before_the_first_checkpoint_a_rollback_begins_anew(
 
 
 def test_too_many_incidents_end_the_training(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = step.token_losses
+    real = model.token_losses
 
     def wrong(*arguments: Any) -> TokenLosses:
         found = real(*arguments)

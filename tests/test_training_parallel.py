@@ -59,7 +59,7 @@ def two_ranks(config: TrainConfig, *more: str) -> "subprocess.CompletedProcess[s
 def near(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> float:
     """The largest difference of losses and norms, relative where they are over 1."""
     pairs = [(f[name], e[name]) for f, e in zip(found, expected, strict=True) for name in ("loss", "gradient_norm")]
-    return max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
+    return float(max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs))
 
 
 @pytest.mark.parametrize("shard", ["none", "fsdp"])
