@@ -63,10 +63,10 @@ def test_a_twin_differs_in_sizes_and_paths_alone(name: str) -> None:
     ("name", "billions", "trained"),
     [
         ("idefics-9b", 8.93, 1.560),
-        ("idefics-80b", 79.97, 14.051),
-        ("idefics-9b-instruct", 8.93, 8.930),
-        ("idefics2-8b", 8.61, 0.947),  # 8.40 of the published model, and adapters
-        ("idefics3-8b", 8.67, 0.223),  # 8.46, and adapters
+        pytest.param("idefics-80b", 79.97, 14.051, marks=pytest.mark.slow),
+        pytest.param("idefics-9b-instruct", 8.93, 8.930, marks=pytest.mark.slow),
+        pytest.param("idefics2-8b", 8.61, 0.947, marks=pytest.mark.slow),  # 8.40 of the published model, and adapters
+        pytest.param("idefics3-8b", 8.67, 0.223, marks=pytest.mark.slow),  # 8.46, and adapters
     ],
 )
 def test_the_plan_of_a_published_configuration_has_its_sizes(name: str, billions: float, trained: float) -> None:

@@ -10,7 +10,7 @@ from pipeline.training.config import Parallel
 from pipeline.training.image_forms import image_form
 from pipeline.training.model import build, token_losses
 from pipeline.training.recompute import prepare_blocks
-from tests.test_training_families import batch_of, documents, settings, words
+from tests.test_training_families import FAMILIES, batch_of, documents, settings, words
 from tests.training_shards import tiny
 
 
@@ -69,8 +69,14 @@ def test_full_recomputing_keeps_a_fraction() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own access
-@pytest.mark.parametrize("family", ["idefics", "idefics2", "idefics3"])
-@pytest.mark.parametrize("how", ["none", "selective"])
+@pytest.mark.parametrize(
+    ("family", "how"),
+    [
+        ("idefics", "selective"),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("idefics", "none"), ("idefics", "full"))),
+        *(pytest.param(family, how, marks=pytest.mark.slow) for family in FAMILIES for how in ("none", "selective")),
+    ],
+)
 def test_compiled_blocks_have_no_break_and_the_same_gradients(family: str, how: str) -> None:
     """`aot_eager` traces forward and backward whole, and needs no compiler; one layer of a kind, for time."""
     config = configured(family)
