@@ -39,7 +39,7 @@ SIZES = {
 
 
 def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in values.items():
         nested = value if isinstance(value, dict) else {}
         found |= flat(nested, f"{before}{name}.") if nested else {f"{before}{name}": value}

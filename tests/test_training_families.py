@@ -172,7 +172,7 @@ def test_adapters_change_nothing_at_first_and_are_trained(family: str, dora: boo
     text = "model.layers" if family == "idefics" else "model.text_model.layers"
     lora = Lora(rank=2, alpha=4, dropout=0.0, dora=dora, targets=[f"{text}.*.q_proj", "*.vision_model.*.fc1"])
     config = settings(family) if family != "idefics" else tiny(Path("data"), Path("model"))
-    config = config.model_copy(update={"parallel": Parallel(precision=precision)})
+    config = config.model_copy(update={"parallel": Parallel.model_validate({"precision": precision})})
     vocabulary = words(config)
     form = image_form(config, vocabulary)
     adapted = build(config.model_copy(update={"model": config.model.model_copy(update={"lora": lora})}), vocabulary)

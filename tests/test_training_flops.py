@@ -1,5 +1,6 @@
 """Operations by formula are those that torch counts; trained and frozen parts are charged what they cost."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.training.config import Model, Parallel, TrainConfig
+from pipeline.training.config import Model, Parallel, TrainConfig, Vision
 from pipeline.training.flops import PEAKS, flops, peak, work
 from pipeline.training.image_forms import image_form
 from pipeline.training.model import build, skeleton, token_losses
@@ -49,7 +50,7 @@ def test_multiplications_are_those_that_torch_counts(
     config = configured(family, train=train)
     vocabulary = words(config)
     form, model = image_form(config, vocabulary), build(config, vocabulary)
-    prepare_blocks(model, Parallel(recompute=recompute))
+    prepare_blocks(model, Parallel.model_validate({"recompute": recompute}))
     batch = batch_of(vocabulary, form, documents(config, form), documents(config, form)[1:])
     plain = {name: number for name, number in counted(model, batch, config).items() if "bmm" not in name}
     found = work(model, batch.input_ids.shape[1], recompute, attention=False).of(batch)[1]
@@ -78,10 +79,10 @@ def test_the_published_sizes_take_what_was_derived_for_them() -> None:
         intermediate_size=11008,
         num_hidden_layers=32,
         num_attention_heads=32,
-        vision={"embed_dim": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16},
+        vision=Vision(embed_dim=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=16),
     )
     config = tiny(Path("data"), Path("model")).model_copy(update={"model": nine_billion})
-    model = skeleton(config, BYTES.__class__(lambda _: [], 32000, 0, 1, 2, 32000, 32001))
+    model = skeleton(config, replace(BYTES, size=32000))
     ours, hardware = work(model, 1024).among(1, 5)
     assert ours / 1e12 == pytest.approx(38.6, rel=0.01)
     assert work(model, 1024, "full").among(1, 5)[1] / 1e12 == pytest.approx(54.9, rel=0.05)

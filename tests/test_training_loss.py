@@ -56,10 +56,7 @@ def test_chunks_change_neither_losses_nor_gradients(chunk: int) -> None:
     assert torch.equal(parts.learned, whole.learned)
     assert (parts.cross_entropy - whole.cross_entropy).abs().max() < 1e-5
     assert (parts.z - whole.z).abs().max() < 1e-3  # squares of about 10
-    expected, found = (
-        torch.autograd.grad(sum(means(losses)), (hidden, *weights))  # type: ignore[call-overload]
-        for losses in (whole, parts)
-    )
+    expected, found = (torch.autograd.grad(sum(means(losses)), (hidden, *weights)) for losses in (whole, parts))
     for one, other in zip(expected, found, strict=True):
         assert (one - other).abs().max() <= 1e-5 * one.abs().max()
 

@@ -41,7 +41,7 @@ def test_activations_are_those_that_autograd_keeps(
     config = settings(family) if family != "idefics" else tiny(Path("data"), Path("model"))
     config = config.model_copy(
         update={
-            "parallel": Parallel(precision=precision),
+            "parallel": Parallel.model_validate({"precision": precision}),
             "batch_size": 1,
             "packing": config.packing.model_copy(update={"tokens": 160}),
         }

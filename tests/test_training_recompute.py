@@ -39,7 +39,7 @@ def test_recomputed_blocks_have_the_same_gradients(family: str, how: str) -> Non
     form = image_form(config, words(config))
     batch = batch_of(words(config), form, documents(config, form))
     plain, again = (open_gates(build(config, words(config))) for _ in range(2))
-    prepare_blocks(again, Parallel(recompute=how))
+    prepare_blocks(again, Parallel.model_validate({"recompute": how}))
     expected = gradients(plain, batch, config)
     for name, gradient in gradients(again, batch, config).items():
         assert (gradient - expected[name]).abs().max() <= 1e-6 * max(1.0, float(expected[name].abs().max())), name
@@ -93,7 +93,7 @@ def test_compiled_blocks_have_no_break_and_the_same_gradients(family: str, how: 
     batch = batch_of(words(config), form, documents(config, form))
     plain, made = (open_gates(build(config, words(config))) for _ in range(2))
     torch._dynamo.reset()
-    prepare_blocks(made, Parallel(recompute=how, compile=True), backend="aot_eager")
+    prepare_blocks(made, Parallel.model_validate({"recompute": how, "compile": True}), backend="aot_eager")
     expected = gradients(plain, batch, config)
     for name, gradient in gradients(made, batch, config).items():
         assert (gradient - expected[name]).abs().max() <= 1e-5 * max(1.0, float(expected[name].abs().max())), name

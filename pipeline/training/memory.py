@@ -164,10 +164,10 @@ def pictures(model: Any, config: TrainConfig) -> int:
     side, cut = config_of.vision_config.image_size, config.images.cut
     if config_of.model_type == "idefics2":
         latents = config_of.perceiver_config.resampler_n_latents
-        return min(images * (5 if cut else 1), max(1, config.packing.tokens // latents))
+        return int(min(images * (5 if cut else 1), max(1, config.packing.tokens // latents)))
     tiles = (-(-config.images.longest // side)) ** 2 + 1 if cut else 1
     latents = (side // config_of.vision_config.patch_size // config_of.scale_factor) ** 2
-    return min(images * tiles, max(1, config.packing.tokens // latents))
+    return int(min(images * tiles, max(1, config.packing.tokens // latents)))
 
 
 def size(count: float) -> str:
@@ -210,7 +210,7 @@ class _Saved:
             self.seen[storage._cdata] = storage
 
 
-class _Expensive(TorchDispatchMode):
+class _Expensive(TorchDispatchMode):  # type: ignore[misc]
     """Adds up what a block's multiplications give, which selective recomputing keeps."""
 
     def __init__(self, saved: _Saved) -> None:
@@ -224,7 +224,7 @@ class _Expensive(TorchDispatchMode):
         return made
 
 
-class _Fused(TorchFunctionMode):
+class _Fused(TorchFunctionMode):  # type: ignore[misc]
     """SDPA as its fused kernels keep it: on the device meta it would be spelled out, with all its scores."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
@@ -233,7 +233,7 @@ class _Fused(TorchFunctionMode):
         return function(*arguments, **(named or {}))
 
 
-class _Attention(torch.autograd.Function):
+class _Attention(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(context: Any, query: Any, key: Any, value: Any) -> Any:
         made = torch.empty_like(query)
