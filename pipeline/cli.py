@@ -91,6 +91,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
     train.set_defaults(command=_train)
 
+    generate = commands.add_parser("generate", help="what a trained model writes after an image and a prompt")
+    generate.add_argument("model", metavar="MODEL", help="folder of an IDEFICS, Idefics2 or Idefics3")
+    generate.add_argument("--image", metavar="FILE", help="JPEG, PNG or WebP; stands before the prompt")
+    generate.add_argument("--prompt", metavar="TEXT", default="")
+    generate.add_argument("--instruct", action="store_true", help="ask as the instruct models were taught")
+    generate.add_argument("--tokens", metavar="N", type=int, default=64, help="that are written at most (64)")
+    generate.add_argument("--beams", metavar="N", type=int, default=1, help="of the search; 1 is greedy (1)")
+    generate.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    generate.set_defaults(command=_generate)
+
     for command in (run, plan, status, explain, train):
         command.add_argument(
             "--set", action="append", default=[], metavar="a.b=c", help="a value of the configuration for this call"
@@ -247,4 +257,22 @@ def _train(arguments: argparse.Namespace) -> int:
         print(plan(settings))
     else:
         train(settings, resume_step=arguments.resume_step)
+    return 0
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    if not arguments.image and not arguments.prompt:
+        raise UserError("generate: name an image, a prompt or both")
+    for name in ("tokens", "beams"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"generate --{name}: at least 1, found {getattr(arguments, name)}")
+    from pipeline.training.generate import Piece, complete, instruction, load, read_image
+
+    image = read_image(Path(arguments.image)) if arguments.image else None
+    exported = load(Path(arguments.model), arguments.device)
+    pieces: list[Piece] = [image, arguments.prompt] if image else [arguments.prompt]
+    if arguments.instruct:
+        pieces = instruction(arguments.prompt, image)
+    [answer] = complete(exported, [pieces], new_tokens=arguments.tokens, beams=arguments.beams)
+    print("".join(character if character.isprintable() or character == "\n" else " " for character in answer))
     return 0
