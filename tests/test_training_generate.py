@@ -2,7 +2,8 @@
 
 import io
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ from pipeline.training.tokenizer import FAKE, IMAGE
 from tests.exported_models import write_idefics, write_idefics2, write_idefics3
 from tests.training_shards import picture
 
-FAMILIES = {
+FAMILIES: dict[str, Callable[[Path], Path]] = {
     "idefics": write_idefics,
     "idefics2": write_idefics2,
-    "idefics2 split": lambda folder: write_idefics2(folder, splitting=True),
+    "idefics2 split": partial(write_idefics2, splitting=True),
     "idefics3": write_idefics3,
 }
 

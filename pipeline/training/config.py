@@ -1,6 +1,7 @@
 """The training configuration: YAML in, checked settings out; sizes that cannot work are refused here by name."""
 
 from collections.abc import Sequence
+from string import Formatter
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -284,6 +285,64 @@ class Sample(Section):
 
     prompt_tokens: int = Field(default=32, ge=0)  # text kept before the image
     new_tokens: Positive = 32
+
+
+# Prefix and example of the evaluation of m4, whose models IDEFICS are; `{image}` is where the image stands.
+_PROMPTS = {
+    "vqa": (
+        "Instruction: provide an answer to the question. Use the image to answer.\n",
+        "Image:{image}Question: {question} Answer: {answer}\n",
+    ),
+    "caption": (
+        "Instruction: provide a short caption of the input image.\n",
+        "Image:{image}Image description: {answer}\n",
+    ),
+}
+_STOP = tuple("Question User Image task What Who When Where Why How".split())  # of the same
+
+
+class FewShot(Section):
+    """A small set of questions or captions on which the exported model is asked in context: JSON lines or Parquet with an
+    image (a path beside the set, or bytes), answers of people (captions are answers, too) and, for VQA, a question."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    task: Literal["vqa", "caption"]
+    path: str
+    support: str | None = None  # a set of the same form from which examples are drawn; none: the others of this one
+    image: str = "image"  # columns
+    question: str = "question"
+    answers: str = "answers"
+    shots: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 4, 8], min_length=1)
+    items: Positive | None = None  # the first so many; none: all
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of the examples, the same for every model
+    beams: Positive = 3  # as Flamingo and IDEFICS are evaluated
+    new_tokens: Positive = 20
+    batch_size: Positive = 8
+    prefix: str = Field(default_factory=lambda given: _PROMPTS.get(given.get("task", ""), ("", ""))[0])
+    example: str = Field(default_factory=lambda given: _PROMPTS.get(given.get("task", ""), ("", ""))[1])
+    stop: tuple[str, ...] = _STOP  # an answer ends where one of these begins
+
+    @model_validator(mode="after")
+    def _template(self) -> Self:
+        try:
+            found = [name for _, name, _, _ in Formatter().parse(self.example) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"example: {error}") from None
+        expected = ["image", "question", "answer"] if self.task == "vqa" else ["image", "answer"]
+        if sorted(found) != sorted(expected) or found[-1] != "answer" or "{image}" not in self.example:
+            wanted = ", ".join(f"{{{name}}}" for name in expected)
+            raise ValueError(f"example: expected {wanted} once each and {{answer}} last, found {self.example!r}")
+        return self
+
+
+class Validation(Section):
+    """Loss on held-out documents, what images contribute to it, and few-shot tasks on the exported model."""
+
+    split: str = Field(default="validation", pattern=r"^\w+$")  # of each source
+    every: Positive | None = None  # steps; none: only after the last
+    sequences: Positive = 64  # packed ones, at most so many of each source
+    ablation: bool = True  # again without images, and with those of others
+    few_shot: list[FewShot] = Field(default=[])
 
 
 class TrainConfig(Section):
