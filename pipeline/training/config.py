@@ -338,9 +338,10 @@ class FewShot(Section):
 class Validation(Section):
     """Loss on held-out documents, what images contribute to it, and few-shot tasks on the exported model."""
 
-    split: str = Field(default="validation", pattern=r"^\w+$")  # of each source
+    split: str = Field(default="validation", pattern=r"^\w+$")  # of each of training's sources that has it
+    sources: tuple[Source, ...] = ()  # or these
     every: Positive | None = None  # steps; none: only after the last
-    sequences: Positive = 64  # packed ones, at most so many of each source
+    documents: Positive = 512  # the first so many of each source
     ablation: bool = True  # again without images, and with those of others
     few_shot: list[FewShot] = Field(default=[])
 
