@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = commands.add_parser("generate", help="what a trained model writes after an image and a prompt")
     generate.add_argument("model", metavar="MODEL", help="folder of an IDEFICS, Idefics2 or Idefics3")
-    generate.add_argument("--image", metavar="FILE", help="JPEG, PNG or WebP; stands before the prompt")
+    generate.add_argument("--image", metavar="FILE", help="stands before the prompt")
     generate.add_argument("--prompt", metavar="TEXT", default="")
     generate.add_argument("--instruct", action="store_true", help="ask as the instruct models were taught")
     generate.add_argument("--tokens", metavar="N", type=int, default=64, help="that are written at most (64)")

@@ -15,8 +15,10 @@ from transformers import (
 from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-from pipeline.training import model, tokenizer
-from pipeline.training.generate import UTTERED
+from pipeline.training import tokenizer
+from pipeline.training.export import export
+from pipeline.training.model import build
+from pipeline.training.tokenizer import END_OF_UTTERANCE
 from tests.training_shards import prose, tiny
 
 ROWS = [f"<row_{r}_col_{c}>" for r in (1, 2, 3) for c in (1, 2, 3)]
@@ -24,22 +26,20 @@ ROWS = [f"<row_{r}_col_{c}>" for r in (1, 2, 3) for c in (1, 2, 3)]
 
 def words(*more: str) -> Any:
     """A byte-level tokenizer of 320 tokens and `more` special ones."""
-    learned = tokenizer.learn((prose(n, 20) for n in range(20)), 320, 512)
-    learned.add_special_tokens({"additional_special_tokens": [tokenizer.FAKE, tokenizer.IMAGE, *more]})
-    return learned
+    return tokenizer.learn((prose(n, 20) for n in range(20)), 320, 512, more)
 
 
 def write_idefics(folder: Path, seed: int = 0) -> Path:
     """As our own export writes it, with gates that are open."""
     learned = words()
     vocabulary = tokenizer.vocabulary(learned)
-    built = model.build(tiny(folder, folder).model, vocabulary, seed)
+    built = build(tiny(folder, folder, seed=seed), vocabulary)
     drawn = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if "alpha" in name:
                 parameter.normal_(std=2.0, generator=drawn)
-    model.export(built, learned, vocabulary, folder)
+    export(built, learned, vocabulary, folder)
     return folder
 
 
@@ -54,7 +54,7 @@ def spread(built: Any, seed: int) -> Any:
 
 
 def write_idefics2(folder: Path, splitting: bool = False, seed: int = 0) -> Path:
-    learned = words(UTTERED)
+    learned = words(END_OF_UTTERANCE)
     config = Idefics2Config(
         vision_config={"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
                        "image_size": 28, "patch_size": 7, "hidden_act": "gelu"},
@@ -72,7 +72,7 @@ def write_idefics2(folder: Path, splitting: bool = False, seed: int = 0) -> Path
 
 
 def write_idefics3(folder: Path, seed: int = 0) -> Path:
-    learned = words(UTTERED, "<global-img>", *ROWS)
+    learned = words(END_OF_UTTERANCE, "<global-img>", *ROWS)
     config = Idefics3Config(
         vision_config={"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
                        "image_size": 28, "patch_size": 7},

@@ -15,7 +15,6 @@ from transformers import AutoProcessor
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.training.generate import (
-    UTTERED,
     Exported,
     Piece,
     Token,
@@ -26,7 +25,7 @@ from pipeline.training.generate import (
     open_image,
     read_image,
 )
-from pipeline.training.tokenizer import FAKE, IMAGE
+from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE
 from tests.exported_models import write_idefics, write_idefics2, write_idefics3
 from tests.training_shards import picture
 
@@ -139,8 +138,8 @@ def test_a_prompt_that_is_an_address_is_text_and_never_fetched(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     address = "http://127.0.0.1:9/picture.png"
-    ids = batch(models[name], [[address, f"{IMAGE}{FAKE}</s><s>{UTTERED}"]])["input_ids"][0].tolist()
-    assert models[name].tokenizer.decode(ids[1:]) == f"{address}{IMAGE}{FAKE}</s><s>{UTTERED}"
+    ids = batch(models[name], [[address, f"{IMAGE}{FAKE}</s><s>{END_OF_UTTERANCE}"]])["input_ids"][0].tolist()
+    assert models[name].tokenizer.decode(ids[1:]) == f"{address}{IMAGE}{FAKE}</s><s>{END_OF_UTTERANCE}"
     special = {models[name].tokenizer.convert_tokens_to_ids(token) for token in (IMAGE, FAKE, "</s>")}
     assert not special.intersection(ids)
     assert len(complete(models[name], [[address, image(1)]], new_tokens=2)) == 1
@@ -149,12 +148,12 @@ def test_a_prompt_that_is_an_address_is_text_and_never_fetched(
 def test_an_instruction_stands_between_user_and_assistant(models: dict[str, Exported]) -> None:
     exported = models["idefics2"]
     ids = batch(exported, [instruction("what is this?", None)])["input_ids"][0]
-    assert exported.tokenizer.decode(ids) == f"<s>User: what is this?{UTTERED}\nAssistant:"
+    assert exported.tokenizer.decode(ids) == f"<s>User: what is this?{END_OF_UTTERANCE}\nAssistant:"
     with_image = exported.tokenizer.decode(batch(exported, [instruction("why?", image(1))])["input_ids"][0])
-    assert with_image == f"<s>User:{FAKE}{IMAGE * 4}{FAKE}why?{UTTERED}\nAssistant:"
-    assert exported.tokenizer.convert_tokens_to_ids(UTTERED) in ids.tolist()
+    assert with_image == f"<s>User:{FAKE}{IMAGE * 4}{FAKE}why?{END_OF_UTTERANCE}\nAssistant:"
+    assert exported.tokenizer.convert_tokens_to_ids(END_OF_UTTERANCE) in ids.tolist()
     with pytest.raises(UserError, match="not taught instructions"):
-        complete(models["idefics"], [[Token(UTTERED)]], new_tokens=1)
+        complete(models["idefics"], [[Token(END_OF_UTTERANCE)]], new_tokens=1)
 
 
 def test_banned_text_is_not_written(models: dict[str, Exported]) -> None:
@@ -173,17 +172,14 @@ def refusal(data: bytes, max_pixels: int = 10**6) -> str:
 
 
 def test_images_that_cannot_be_shown_are_one_line(tmp_path: Path) -> None:
-    assert "no JPEG, PNG or WebP" in refusal(b"no image")
-    assert "can be decoded: " in refusal(picture(1)[:80])
-    assert "over 100" in refusal(picture(1), 100)
-    gif = io.BytesIO()
-    image(1).save(gif, "GIF")
-    assert "no JPEG, PNG or WebP" in refusal(gif.getvalue())
+    assert "not_an_image" in refusal(b"no image")
+    assert "truncated" in refusal(picture(1)[:80])
+    assert "too_many_pixels" in refusal(picture(1), 100)
     with pytest.raises(UserError, match="No such file"):
         read_image(tmp_path / "none.png")
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate(20 * 10**6 + 1)
-    with pytest.raises(UserError, match="more than 20,000,000 bytes"):
+    with pytest.raises(UserError, match="too_many_bytes"):
         read_image(tmp_path / "large.png")
 
 

@@ -4,8 +4,6 @@ The folder is of IDEFICS, Idefics2 or Idefics3, ours or anybody's. Its processor
 decoded; texts never pass through it, as it would fetch one that is an address and take one that says `<image>` for an image.
 """
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-import PIL.ImageOps
 import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.utils import logging
 
 from pipeline.errors import UserError
-from pipeline.training.data import FORMATS
-from pipeline.training.tokenizer import FAKE, IMAGE
+from pipeline.pixels import Broken, Reader, look
+from pipeline.training.data import first_line
+from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE
 
 CLASSES = {
     "idefics": "IdeficsForVisionText2Text",
@@ -29,8 +27,8 @@ CLASSES = {
     "idefics3": "Idefics3ForConditionalGeneration",
 }
 MAX_BYTES = 20 * 10**6  # of an image file, as the pipeline's `images.max_bytes`
-MAX_PIXELS = 100_000_000  # as `data.max_pixels`
-UTTERED = "<end_of_utterance>"
+MAX_PIXELS = 100_000_000  # as `images.max_pixels`
+SECONDS = 10.0  # for an image, as `images.seconds`
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def load(folder: Path, device: str = "cpu") -> Exported:
             model = getattr(transformers, CLASSES[kind]).from_pretrained(folder, dtype="auto", local_files_only=True)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"{folder}: cannot be loaded: {_first_line(error)}") from None
+        raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
     missing = [name for name in (FAKE, IMAGE) if _id(processor.tokenizer, name) is None]
     if missing:
         raise UserError(f"{folder}: its tokenizer has no {' and no '.join(missing)}")
@@ -89,44 +87,32 @@ def load(folder: Path, device: str = "cpu") -> Exported:
 
 
 def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
-    """A JPEG, PNG or WebP as upright RGB, transparency on white.
+    """The picture of an image's bytes, within the bounds that the pipeline decodes in; `name` says what they are of.
 
     Raises:
-        UserError: other bytes, damaged ones, or more than `max_pixels`; `name` says of what.
+        UserError: no image, a damaged one, or one beyond the bounds.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise UserError(f"{name}: {image.width} × {image.height} pixels, over {max_pixels:,}")
-                upright = PIL.ImageOps.exif_transpose(image)
-                if "A" not in upright.getbands() and upright.info.get("transparency") is None:
-                    return upright.convert("RGB")
-                white = PIL.Image.new("RGBA", upright.size, (255, 255, 255, 255))
-                return PIL.Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
-    except UserError:
-        raise
-    except Exception as error:  # PIL's decoders raise nearly anything on damaged input
-        raise UserError(f"{name}: no JPEG, PNG or WebP that can be decoded: {_first_line(error)}") from None
+    reader = Reader("picture", None, lambda picture: picture)
+    seen = look(data, max_bytes=MAX_BYTES, max_pixels=max_pixels, seconds=SECONDS, readers=[reader])
+    if isinstance(seen, Broken):
+        raise UserError(f"{name}: no image that can be shown: {seen.reason} ({seen.detail})")
+    picture: PIL.Image.Image = seen.read["picture"]
+    return picture
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
-    """The image in a file of at most MAX_BYTES; raises UserError as `open_image`, and where it cannot be read."""
+    """The same of a file, of which no more is read than may be; raises UserError where it cannot be read, too."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return open_image(file.read(MAX_BYTES + 1), str(path), max_pixels)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: more than {MAX_BYTES:,} bytes")
-    return open_image(data, str(path), max_pixels)
 
 
 def instruction(text: str, image: PIL.Image.Image | None) -> list[Piece]:
     """A question as the instruct models were taught: `User:` image, text, `<end_of_utterance>`, `Assistant:`."""
     said: list[Piece] = ["User:", image, text] if image else [f"User: {text}"]
-    return [*said, Token(UTTERED), "\nAssistant:"]
+    return [*said, Token(END_OF_UTTERANCE), "\nAssistant:"]
 
 
 def complete(
@@ -147,7 +133,7 @@ def complete(
         UserError: a special token that the tokenizer does not have.
     """
     tokenizer = exported.tokenizer
-    ends = [tokenizer.eos_token_id, _id(tokenizer, UTTERED)]
+    ends = [tokenizer.eos_token_id, _id(tokenizer, END_OF_UTTERANCE)]
     settings = GenerationConfig(
         max_new_tokens=new_tokens,
         num_beams=beams,
@@ -275,7 +261,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

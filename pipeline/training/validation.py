@@ -142,9 +142,7 @@ def sight(sums: list[float]) -> dict[str, Any]:
     return found | {"sight": f"{verdict}: {figures}"}
 
 
-def _ablated(
-    model: Any, batch: Batch, config: TrainConfig, losses: Any, behind: Any, seed: tuple[int, ...]
-) -> Any:
+def _ablated(model: Any, batch: Batch, config: TrainConfig, losses: Any, behind: Any, seed: tuple[int, ...]) -> Any:
     """The sums of `_PAIRS` of a batch; zero of one with a single picture, as no other could take its place."""
     counted = (losses.learned & behind).double() * (batch.images > 1)
     tokens = counted.sum(-1)
