@@ -270,10 +270,6 @@ class Sight(Section):
     peak_teraflops: float | None = Field(default=None, gt=0)  # of one GPU, dense, where its name is not known
 
 
-class Validation(Section):
-    every: Positive | None = None  # steps
-
-
 class Loss(Section):
     z_loss: float = Field(default=1e-3, ge=0)  # weight of the mean squared log-partition; model card of IDEFICS
     fake_token: bool = True  # whether the token around images is learned, as in the published run; `<image>` never is

@@ -40,7 +40,7 @@ def validate(
     To be called on all ranks; `model` is whole or sharded. It is left as it was, and so is what is drawn by chance.
 
     Raises:
-        UserError: held-out documents that cannot be read.
+        UserError: held-out documents that cannot be read, or that hold no text.
     """
     sources = held_out(config)
     if not sources:
@@ -67,12 +67,15 @@ def validate(
     ranks.add(pairs)
     means = {"loss": 0, "z_loss": 1}
     said: dict[str, Any] = {
-        f"{name}/{source}": _over(values[place], values[2])
+        f"{name}/{source}": values[place] / values[2]
         for source, values in zip(sums, each.tolist(), strict=True)
         for name, place in means.items()
+        if values[2]
     }
     every = each.sum(0).tolist()
-    said |= {name: _over(every[place], every[2]) for name, place in means.items()}
+    if not every[2]:
+        raise ranks.said_once(UserError("validation: there is nothing to learn in the documents that are held out"))
+    said |= {name: every[place] / every[2] for name, place in means.items()}
     said["tokens"] = int(every[2])
     return said | sight(pairs.tolist()) if config.validation.ablation else said
 
@@ -175,11 +178,7 @@ def _evaluating(model: Any) -> Iterator[None]:
                 module.training = was
 
 
-def _over(total: float, count: float) -> float | None:
-    return total / count if count else None
-
-
-def check(config: TrainConfig) -> None:
+def check_held_out(config: TrainConfig) -> None:
     """Refuses a validation that was asked for and has nothing to read.
 
     Raises:
