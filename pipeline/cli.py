@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train IDEFICS on finished shards; goes on where it was left")
     train.add_argument("config", metavar="CONFIG")
     train.add_argument("--resume-step", type=int, metavar="N", help="go back to the checkpoint of step N")
+    train.add_argument(
+        "--score-documents", metavar="OUT", help="instead: each document's loss by the trained model, into a folder"
+    )
+    train.add_argument(
+        "--few-shot", action="store_true", help="instead: ask the trained model the tasks of validation.few_shot"
+    )
     train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
     train.set_defaults(command=_train)
 
@@ -255,6 +261,14 @@ def _train(arguments: argparse.Namespace) -> int:
     settings = training.load(arguments.config, arguments.set)
     if arguments.dry_run:
         print(plan(settings))
+    elif arguments.score_documents:
+        from pipeline.training.score_documents import score_documents
+
+        score_documents(settings, Path(arguments.score_documents))
+    elif arguments.few_shot:
+        from pipeline.training.fewshot import few_shot
+
+        few_shot(settings)
     else:
         train(settings, resume_step=arguments.resume_step)
     return 0

@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.training.config import FewShot
 from pipeline.training.fewshot import cut, evaluate, examples, prompt, read_set
 from pipeline.training.generate import Exported, load
 from pipeline.training.metrics import vqa_accuracy
 from tests.exported_models import write_idefics, write_idefics3
-from tests.training_shards import picture
+from tests.training_shards import picture, tiny, write_corpus
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -188,3 +190,24 @@ def test_a_set_that_cannot_be_used_is_one_line(exported: Exported, tmp_path: Pat
 def test_a_template_without_its_places_is_refused(example: str) -> None:
     with pytest.raises(ValueError, match="example"):
         FewShot(name="v", task="vqa", path="", example=example)
+
+
+def test_a_training_ends_with_its_few_shot_tasks_and_the_command_asks_them_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path / "data")
+    path = str(write_set(tmp_path, 4))
+    task = {"name": "small", "task": "vqa", "path": path, "shots": [0], "beams": 1, "new_tokens": 3}
+    config = tiny(tmp_path / "data", tmp_path / "out", steps=1, validation={"few_shot": [task]})
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    assert main(["train", str(tmp_path / "train.yaml")]) == 0
+    first = (tmp_path / "out" / "few_shot.json").read_text(encoding="utf-8")
+    events = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    [said] = [event for event in events if event["event"] == "few_shot"]
+    assert set(said["tasks"][0]["shots"]["0"]) == {"vqa_accuracy", "exact_match"}
+    assert len(json.loads(first)[0]["shots"]["0"]["each"]) == 4
+    capsys.readouterr()
+    assert main(["train", str(tmp_path / "train.yaml"), "--few-shot"]) == 0
+    assert capsys.readouterr().out.startswith("small, 0 shots: vqa_accuracy ")
+    assert (tmp_path / "out" / "few_shot.json").read_text(encoding="utf-8") == first
+    assert main(["train", str(tmp_path / "train.yaml"), "--few-shot", "--set", "validation.few_shot=[]"]) == 2

@@ -6,7 +6,7 @@ are drawn for each item by the seed alone, so that all models see the same. No e
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pyarrow as pa
+import torch
 
 from pipeline.benchmarks import json_lines
 from pipeline.errors import UserError
-from pipeline.storage import read_rows
-from pipeline.training.config import FewShot
-from pipeline.training.generate import Exported, Piece, complete, open_image, read_image
+from pipeline.storage import read_rows, write_json
+from pipeline.training.config import FewShot, TrainConfig
+from pipeline.training.generate import Exported, Piece, complete, load, open_image, read_image
 from pipeline.training.metrics import PEOPLE, cider, cider_d, exact_match, vqa_accuracy
 
+RESULTS = "few_shot.json"
 BLIND = 2  # examples without their images where none are asked for
 BANNED = ("\n", "\n\n")  # an answer is one line; m4 bans these, too
 
@@ -37,6 +39,32 @@ class Item:
     def commonest(self) -> str:
         """The answer that most people gave, the first of several."""
         return Counter(self.answers).most_common(1)[0][0]
+
+
+def few_shot(config: TrainConfig, report: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Asks the model in `OUTPUT/model` all tasks of `validation.few_shot`, on a GPU where there is one; what comes of it
+    is written to `OUTPUT/few_shot.json` and returned without the single answers.
+
+    Raises:
+        UserError: no trained model, no tasks, or a set that cannot be read.
+    """
+    output = Path(config.output)
+    if not config.validation.few_shot:
+        raise UserError("validation.few_shot: names no task")
+    exported = load(output / "model", "cuda" if torch.cuda.is_available() else "cpu")
+    found = []
+    for task in config.validation.few_shot:
+        found.append(evaluate(exported, task))
+        for shots, measures in found[-1]["shots"].items():
+            figures = ", ".join(f"{name} {value:.4f}" for name, value in measures.items() if name != "each")
+            report(f"{task.name}, {shots} shots: {figures} of {found[-1]['items']:,} items")
+    write_json(output / RESULTS, found)
+    for of_task in found:
+        of_task["shots"] = {
+            shots: {name: value for name, value in measures.items() if name != "each"}
+            for shots, measures in of_task["shots"].items()
+        }
+    return found
 
 
 def evaluate(exported: Exported, settings: FewShot) -> dict[str, Any]:

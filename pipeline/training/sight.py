@@ -19,7 +19,7 @@ from pipeline.training.flops import peak
 from pipeline.training.parallel import Ranks
 
 LOG = "train.jsonl"
-ENDINGS = {"end", "sample"}  # events that belong to a training's end: one that goes on has them later
+ENDINGS = {"end", "few_shot", "sample"}  # events that belong to a training's end: one that goes on has them later
 
 
 @dataclass(slots=True)
