@@ -1,6 +1,9 @@
 """Each document's loss by a trained model, once; and the way back into a run, which drops what was too hard."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,3 +152,43 @@ def test_a_source_without_records_has_none_and_is_scored(trained: TrainConfig, t
     assert rows["url"].null_count == len(rows) == 5
     assert pa.types.is_float32(rows.schema.field("loss").type)
     assert min(rows["loss"].to_pylist()) > 0
+
+
+def torchrun(*arguments: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pipeline"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *arguments], check=True, env=environment, capture_output=True, timeout=250)
+
+
+@pytest.mark.slow
+def test_two_ranks_validate_and_score_as_one(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "data", documents=9, shards=3)
+    write_shard(
+        tmp_path / "data" / "validation-00000-of-00001.parquet",
+        [[prose(n, 10), picture(n), prose(n + 40, 12 + n)] for n in range(9)],
+    )
+    said = []
+    for name, shard in (("one", "none"), ("two", "fsdp")):
+        config = tiny(
+            *(tmp_path / "data", tmp_path / name),
+            **{"steps": 2, "batch_size": 4, "micro_batch": 2, "data": {"path": str(tmp_path / "data"), "lanes": 2}},
+            packing={"tokens": 64, "images": 4, "window": 2},
+            parallel={"shard": shard},
+        )
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+        run = torchrun if shard == "fsdp" else main
+        for more in ([], ["--score-documents", str(tmp_path / f"{name} scores")]):
+            call = ["train", str(path), *more]
+            assert not (run(*call) if run is torchrun else main(call))
+        lines = (tmp_path / name / "train.jsonl").read_text(encoding="utf-8").splitlines()
+        said.append(next(line for line in map(json.loads, lines) if line["event"] == "validation"))
+    one, two = said
+    assert one["tokens"] == two["tokens"]
+    assert one["tokens_behind_images"] == two["tokens_behind_images"]
+    for name in ("loss", "z_loss", "loss_behind_images", "zeroed"):
+        assert two[name] == pytest.approx(one[name], abs=1e-5 * max(1, abs(one[name]))), name
+    alone, together = scores(tmp_path / "one scores"), scores(tmp_path / "two scores")
+    assert alone.keys() == together.keys()
+    for key, row in alone.items():
+        assert together[key]["loss"] == pytest.approx(row["loss"], abs=1e-4), key  # of a model trained on two ranks

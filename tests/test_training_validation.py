@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,8 @@ def test_others_images_are_a_derangement(made: tuple[TrainConfig, Any, Vocabular
             map(float, batch.pixels.float().mean((1, 2, 3)))
         )
     assert torch.equal(with_others_images(batch, (1,)).pixels, with_others_images(batch, (1,)).pixels)
+    one = replace(batch, pixels=batch.pixels[:1], extent=batch.extent[:1], slots=batch.slots[:1])
+    assert torch.equal(with_others_images(one, (1,), batch).pixels, batch.pixels[-1:])
 
 
 def test_the_verdict_weighs_the_difference_against_its_error() -> None:

@@ -53,6 +53,7 @@ def validate(
         for number, (source, opened) in enumerate(zip(sources, open_sources(settings), strict=True)):
             rows = islice(in_order(opened), config.validation.documents)
             drawn = once(rows, found, vocabulary, form, rank=ranks.rank, world=ranks.world)
+            spare: Batch | None = None  # the last one with a picture
             total = sums[source.name] = torch.zeros(3, dtype=torch.float64, device=ranks.device)
             for place, batch in enumerate(in_step(drawn, found, vocabulary, form, ranks)):
                 losses = token_losses(model, batch, config.loss)
@@ -61,7 +62,9 @@ def validate(
                 )
                 if config.validation.ablation:
                     seed = (config.seed, number, place, ranks.rank)
-                    pairs += _ablated(model, batch, config, losses, after_image(batch, vocabulary.image), seed)
+                    behind = after_image(batch, vocabulary.image)
+                    pairs += _ablated(model, batch, config, losses, behind, seed, spare)
+                    spare = batch if batch.images else spare
     each = torch.stack(list(sums.values()))
     ranks.add(each)
     ranks.add(pairs)
@@ -95,8 +98,11 @@ def without_images(batch: Batch) -> Batch:
     return replace(batch, pixels=torch.zeros_like(batch.pixels))
 
 
-def with_others_images(batch: Batch, seed: tuple[int, ...]) -> Batch:
-    """The batch with its pictures dealt anew, so that none stays where it was, unless it is the only one."""
+def with_others_images(batch: Batch, seed: tuple[int, ...], spare: Batch | None = None) -> Batch:
+    """The batch with its pictures dealt anew, so that none stays where it was; in the place of a single one stands one
+    of `spare`, if there is such a batch."""
+    if batch.images == 1 and spare is not None:
+        return replace(batch, pixels=spare.pixels[-1:], extent=spare.extent[-1:])
     order = np.random.default_rng(seed).permutation(batch.images)
     dealt = np.empty_like(order)
     dealt[order] = np.roll(order, 1)  # one cycle through all of them
@@ -145,9 +151,18 @@ def sight(sums: list[float]) -> dict[str, Any]:
     return found | {"sight": f"{verdict}: {figures}"}
 
 
-def _ablated(model: Any, batch: Batch, config: TrainConfig, losses: Any, behind: Any, seed: tuple[int, ...]) -> Any:
-    """The sums of `_PAIRS` of a batch; zero of one with a single picture, as no other could take its place."""
-    counted = (losses.learned & behind).double() * (batch.images > 1)
+def _ablated(
+    model: Any,
+    batch: Batch,
+    config: TrainConfig,
+    losses: Any,
+    behind: Any,
+    seed: tuple[int, ...],
+    spare: Batch | None,
+) -> Any:
+    """The sums of `_PAIRS` of a batch; zero where no other picture can take the place of its single one."""
+    dealt = batch.images > 1 or (batch.images == 1 and spare is not None)
+    counted = (losses.learned & behind).double() * dealt
     tokens = counted.sum(-1)
 
     def of(losses: Any) -> Any:
@@ -156,7 +171,7 @@ def _ablated(model: Any, batch: Batch, config: TrainConfig, losses: Any, behind:
     real = of(losses)
     others = [
         of(token_losses(model, changed, config.loss))
-        for changed in (without_images(batch), with_others_images(batch, seed))
+        for changed in (without_images(batch), with_others_images(batch, seed, spare))
     ]
     sums = [tokens.sum(), real.sum(), *(other.sum() for other in others), tokens.square().sum()]
     for other in others:
