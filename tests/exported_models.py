@@ -17,6 +17,7 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 
 from pipeline.training import tokenizer
 from pipeline.training.export import export
+from pipeline.training.image_forms import image_form
 from pipeline.training.model import build
 from pipeline.training.tokenizer import END_OF_UTTERANCE
 from tests.training_shards import prose, tiny
@@ -33,13 +34,14 @@ def write_idefics(folder: Path, seed: int = 0) -> Path:
     """As our own export writes it, with gates that are open."""
     learned = words()
     vocabulary = tokenizer.vocabulary(learned)
-    built = build(tiny(folder, folder, seed=seed), vocabulary)
+    config = tiny(folder, folder, seed=seed)
+    built = build(config, vocabulary)
     drawn = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if "alpha" in name:
                 parameter.normal_(std=2.0, generator=drawn)
-    export(built, learned, vocabulary, folder)
+    export(built, learned, vocabulary, image_form(config, vocabulary), folder)
     return folder
 
 

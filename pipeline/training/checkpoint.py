@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from pipeline.errors import StorageFull
+from pipeline.errors import StorageFull, UserError
 from pipeline.storage import write_json
 from pipeline.training.config import Checkpoints
 from pipeline.training.parallel import Ranks, local

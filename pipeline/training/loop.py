@@ -25,6 +25,7 @@ from pipeline.training import checkpoint
 from pipeline.training.batch import Batch
 from pipeline.training.checkpoint import Mark, Store
 from pipeline.training.config import TrainConfig
+from pipeline.training.fewshot import few_shot
 from pipeline.training.guard import Requests, Spikes, Suspects, Watchdog
 from pipeline.training.loader import Loader, check_lanes
 from pipeline.training.model import parts
@@ -35,10 +36,9 @@ from pipeline.training.resume import SETTINGS, settled
 from pipeline.training.setup import build, language
 from pipeline.training.sight import Sight, finished, gates, most
 from pipeline.training.step import Figures, Step
+from pipeline.training.validation import check_held_out, validate
 
 MODEL = "model"
-
-Validate = Callable[[Any, int], dict[str, Any]]  # the model as it is, the step; figures for the log
 
 
 def _show(line: str) -> None:
@@ -50,12 +50,11 @@ def train(
     report: Callable[[str], None] = _show,
     *,
     resume_step: int | None = None,
-    validate: Validate | None = None,
 ) -> Path:
     """Trains as configured, from where an earlier call was left, and returns the output folder.
 
-    `resume_step` goes back to the checkpoint of that step; later ones are removed. `validate` is called on all ranks
-    every `validation.every` steps. Under torchrun each process calls this, and only the first reports.
+    `resume_step` goes back to the checkpoint of that step; later ones are removed. Under torchrun each process calls
+    this, and only the first reports.
 
     Raises:
         UserError: shards that are missing or of another schema; an output folder that cannot be written, that holds
@@ -65,7 +64,7 @@ def train(
     with ranks() as here, ExitStack() as stack:
         try:
             said = report if here.first else _silent
-            training = here.agreed(lambda: Training(config, here, said, validate))
+            training = here.agreed(lambda: Training(config, here, said))
             training.run(stack, resume_step)
         except (OSError, SafetensorError) as error:
             raise UserError(f"{output}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
@@ -93,10 +92,8 @@ class Launched:
 class Training:
     """What goes on from step to step: model, optimizer, place in the data."""
 
-    def __init__(
-        self, config: TrainConfig, ranks: Ranks, report: Callable[[str], None], validate: Validate | None
-    ) -> None:
-        self.ranks, self.report, self.validate = ranks, report, validate
+    def __init__(self, config: TrainConfig, ranks: Ranks, report: Callable[[str], None]) -> None:
+        self.ranks, self.report = ranks, report
         self.output = Path(config.output)
         self.config = config = settled(config, ranks.world, report)
         assert config.micro_batch is not None
@@ -105,6 +102,7 @@ class Training:
             torch.set_num_threads(config.threads)
         check_lanes(config.data.lanes, ranks.world, config.data.workers)
         self.language = language(config)
+        check_held_out(config)
         self.suspects = Suspects(config, ranks, report)
         self.sight = Sight(config, self.output if ranks.first else None, report, most(config.sight, ranks))
         self.requests = Requests(self.output if ranks.first else None)
@@ -314,13 +312,20 @@ class Training:
     def _between(self) -> None:
         """What follows a step that was looked at: validation, a checkpoint."""
         self.watchdog.rest()
-        if self.validate is not None and self._due(self.config.validation.every):
-            self.sight.event("validation", self.done, **self.validate(self.built.model, self.done))
+        if self._due(self.config.validation.every) or self._all_made():
+            self._validate()
         if self.asked or self._due(self.config.checkpoints.every) or self._all_made():
             self._save()
         if self.asked == "save":
             self.report(f"saved at step {self.done:,}, as asked")
             self.asked = ""
+
+    def _validate(self) -> None:
+        language = self.language
+        found = validate(self.built.model, self.config, language.vocabulary, language.form, self.ranks)
+        if found is not None:
+            self.sight.event("validation", self.done, **found)
+            self.report(f"validation: loss {found['loss']:.4f}" + (f"; {found['sight']}" if "sight" in found else ""))
 
     def _save(self) -> None:
         assert self.loader is not None
@@ -355,6 +360,11 @@ class Training:
         if generated is not None:
             self.sight.event("sample", self.done, **asdict(generated))
             self.report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
+        if self.config.validation.few_shot and self.ranks.first:
+            if self.built.sharded:
+                self.report("few-shot tasks are asked by `carnac train CONFIG --few-shot`, as the model is in pieces here")
+            else:
+                self.sight.event("few_shot", self.done, tasks=few_shot(self.config, self.report))
         read = self._read()
         if broken := sum(counts.get("broken_images", 0) for counts in read.values()):
             self.report(f"{broken:,} images could not be decoded and were left out")
