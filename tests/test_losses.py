@@ -1,6 +1,7 @@
 """A model's losses come back as a score: joined by record, held against bounds, told like any other rule."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ SCHEMA = pa.schema(
 )
 
 
-def write_losses(path: Path, rows: list[tuple[str, str | None, int | None, float | None]]) -> Path:
+def write_losses(path: Path, rows: Sequence[tuple[str, str | None, int | None, float | None]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table([list(column) for column in zip(*rows, strict=True)], schema=SCHEMA), path)
     return path
