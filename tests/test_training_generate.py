@@ -14,6 +14,7 @@ from transformers import AutoProcessor
 
 from pipeline.cli import main
 from pipeline.errors import UserError
+from pipeline.training.export import export
 from pipeline.training.generate import (
     Exported,
     Piece,
@@ -27,6 +28,7 @@ from pipeline.training.generate import (
 )
 from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE
 from tests.exported_models import write_idefics, write_idefics2, write_idefics3
+from tests.test_training_export import configured, greedy, made, prompt
 from tests.training_shards import picture
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
@@ -143,6 +145,24 @@ def test_a_prompt_that_is_an_address_is_text_and_never_fetched(
     special = {models[name].tokenizer.convert_tokens_to_ids(token) for token in (IMAGE, FAKE, "</s>")}
     assert not special.intersection(ids)
     assert len(complete(models[name], [[address, image(1)]], new_tokens=2)) == 1
+
+
+@pytest.mark.parametrize("family", ["idefics", "idefics2", "idefics3"])
+def test_what_we_export_is_asked_as_it_was_trained(family: str, tmp_path: Path) -> None:
+    config = configured(family)
+    model, words, vocabulary, form = made(config)
+    export(model, words, vocabulary, form, tmp_path)
+    exported = load(tmp_path)
+    ids, shown = prompt(config, vocabulary, form)
+    pieces: list[Piece] = ["the river bends", open_image(picture(3), "picture")]
+    inputs = batch(exported, [pieces])
+    assert inputs["input_ids"][0].tolist() == ids
+    pixels = inputs["pixel_values"][0]
+    theirs = model.normalised(torch.from_numpy(shown.pixels.copy()))
+    for tile, other, (height, width) in zip(pixels, theirs, shown.extent.tolist(), strict=True):
+        assert torch.allclose(tile[:, :height, :width], other[:, :height, :width], atol=1e-5)
+    written = greedy(model, vocabulary, form, ids, shown, 6)[len(ids) :]
+    assert complete(exported, [pieces], new_tokens=6) == [exported.tokenizer.decode(written, skip_special_tokens=True)]
 
 
 def test_an_instruction_stands_between_user_and_assistant(models: dict[str, Exported]) -> None:

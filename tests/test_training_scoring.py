@@ -21,6 +21,7 @@ from pipeline.training.loop import train
 from pipeline.training.score_documents import SETTINGS, score_documents
 from tests.crawls import crawl
 from tests.test_run import write_configuration
+from tests.test_training_families import settings
 from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
 
 
@@ -152,6 +153,19 @@ def test_a_source_without_records_has_none_and_is_scored(trained: TrainConfig, t
     assert rows["url"].null_count == len(rows) == 5
     assert pa.types.is_float32(rows.schema.field("loss").type)
     assert min(rows["loss"].to_pylist()) > 0
+
+
+def test_the_other_families_score_documents_too(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "data", documents=4, shards=1)
+    raw = settings("idefics2").model_dump() | {
+        "data": {"path": str(tmp_path / "data")},
+        "output": str(tmp_path / "out"),
+    }
+    config = TrainConfig.model_validate(raw | {"steps": 1})
+    train(config, lambda _: None)
+    found = scores(score_documents(config, tmp_path / "scores", lambda _: None))
+    assert len(found) == 4
+    assert all(0 < row["loss"] < 20 for row in found.values())
 
 
 def torchrun(*arguments: str) -> None:

@@ -23,6 +23,8 @@ from pipeline.training.parallel import Ranks
 from pipeline.training.sources import in_order, open_sources, texts
 from pipeline.training.tokenizer import Vocabulary
 from pipeline.training.validation import after_image, held_out, sight, validate, with_others_images, without_images
+from tests.test_training_export import made as export_made
+from tests.test_training_families import settings
 from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -158,6 +160,23 @@ def test_only_text_behind_an_image_is_compared(made: tuple[TrainConfig, Any, Voc
         with torch.no_grad():
             real, other = (token_losses(model, b, config.loss).cross_entropy for b in (batch, without_images(batch)))
         assert not ((real != other) & ~behind)[:, 1:].any()
+
+
+@pytest.mark.parametrize("family", ["idefics2", "idefics3"])
+def test_the_other_families_are_asked_whether_they_look(family: str, corpus: Path) -> None:
+    raw = settings(family).model_dump() | {"data": {"path": str(corpus)}, "micro_batch": 2}
+    config = TrainConfig.model_validate(raw)
+    model, _, vocabulary, form = export_made(config)
+    found = validate(model, config, vocabulary, form, ALONE)
+    assert found is not None
+    assert found["zeroed"] != 0 != found["shuffled"]
+    assert found["tokens_behind_images"] < found["tokens"]
+    batch = batches(config, vocabulary, form)[0]
+    behind = after_image(batch, vocabulary.image)
+    with torch.no_grad():
+        real, other = (token_losses(model, b, config.loss).cross_entropy for b in (batch, without_images(batch)))
+    assert not ((real - other).abs() > 1e-5)[~behind].any()
+    assert (real != other).any()
 
 
 def test_others_images_are_a_derangement(made: tuple[TrainConfig, Any, Vocabulary, ImageForm]) -> None:

@@ -12,20 +12,15 @@ from typing import Any
 
 import PIL.Image
 import torch
-import transformers
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.utils import logging
 
 from pipeline.errors import UserError
 from pipeline.pixels import Broken, Reader, look
 from pipeline.training.data import first_line
+from pipeline.training.export import CLASSES
 from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE
 
-CLASSES = {
-    "idefics": "IdeficsForVisionText2Text",
-    "idefics2": "Idefics2ForConditionalGeneration",
-    "idefics3": "Idefics3ForConditionalGeneration",
-}
 MAX_BYTES = 20 * 10**6  # of an image file, as the pipeline's `images.max_bytes`
 MAX_PIXELS = 100_000_000  # as `images.max_pixels`
 SECONDS = 10.0  # for an image, as `images.seconds`
@@ -76,7 +71,7 @@ def load(folder: Path, device: str = "cpu") -> Exported:
         if kind not in CLASSES:
             raise UserError(f"{folder}: a model of type {kind}; expected one of {', '.join(CLASSES)}")
         with _no_progress_bar():
-            model = getattr(transformers, CLASSES[kind]).from_pretrained(folder, dtype="auto", local_files_only=True)
+            model = CLASSES[kind].from_pretrained(folder, dtype="auto", local_files_only=True)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
