@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.pixels import Broken, Reader, look
 from pipeline.training.data import first_line
 from pipeline.training.export import CLASSES
-from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE
+from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE, Encode, within
 
 MAX_BYTES = 20 * 10**6  # of an image file, as the pipeline's `images.max_bytes`
 MAX_PIXELS = 100_000_000  # as `images.max_pixels`
@@ -129,6 +129,7 @@ def complete(
     """
     tokenizer = exported.tokenizer
     ends = [tokenizer.eos_token_id, _id(tokenizer, END_OF_UTTERANCE)]
+    never = [within(Encode(tokenizer), text) for text in banned]
     settings = GenerationConfig(
         max_new_tokens=new_tokens,
         num_beams=beams,
@@ -136,8 +137,8 @@ def complete(
         early_stopping=beams > 1,
         pad_token_id=_padding(tokenizer),
         eos_token_id=[i for i in ends if i is not None],
-        bad_words_ids=[[_id(tokenizer, FAKE)], [_id(tokenizer, IMAGE)], *(ids for b in banned if (ids := _ids(tokenizer, b)))],
-    )  # fmt: skip
+        bad_words_ids=[[_id(tokenizer, FAKE)], [_id(tokenizer, IMAGE)], *filter(None, never)],
+    )
     answers: list[str] = []
     for start in range(0, len(prompts), batch_size):
         inputs = batch(exported, prompts[start : start + batch_size])
@@ -190,12 +191,13 @@ def _stacked(rows: list[list[Picture]], exported: Exported) -> tuple[Any, Any]:
 
 def _encode(exported: Exported, pieces: Sequence[Piece]) -> tuple[list[int], list[Picture]]:
     tokenizer = exported.tokenizer
-    fake = _id(tokenizer, FAKE)
+    fake, encode = _id(tokenizer, FAKE), Encode(tokenizer)
+    spoken = any(isinstance(piece, Token) for piece in pieces)  # as training writes dialogues: one text, to the letter
     ids: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     pictures: list[Picture] = []
     for piece in pieces:
         if isinstance(piece, str):
-            ids += _ids(tokenizer, piece)
+            ids += within(encode, piece) if spoken else encode(piece)
         elif isinstance(piece, Token):
             token = _id(tokenizer, piece.name)
             if token is None:
@@ -230,12 +232,6 @@ def _picture(exported: Exported, image: PIL.Image.Image) -> Picture:
 def _spelled(exported: Exported, said: str) -> list[int]:
     """The ids of our own spelling of an image, in which special tokens count."""
     return [int(i) for i in exported.tokenizer(said, add_special_tokens=False)["input_ids"]]
-
-
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    return [
-        int(i) for i in tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    ]
 
 
 def _id(tokenizer: Any, name: str) -> int | None:

@@ -65,9 +65,14 @@ class Vocabulary:
         return self.named[text]
 
     def within(self, text: str) -> list[int]:
-        """The ids of a text that something stands before: some tokenizers begin every text with a blank."""
-        before, both = self.encode("."), self.encode(f".{text}")
-        return both[len(before) :] if both[: len(before)] == before else self.encode(text)
+        """The ids of a text that something stands before."""
+        return within(self.encode, text)
+
+
+def within(encode: Callable[[str], list[int]], text: str) -> list[int]:
+    """The ids of a text that something stands before: some tokenizers begin every text with a blank."""
+    before, both = encode("."), encode(f".{text}")
+    return both[len(before) :] if both[: len(before)] == before else encode(text)
 
 
 def learn(texts: Iterable[str], vocab_size: int, model_max_length: int, further: Sequence[str] = ()) -> Any:
