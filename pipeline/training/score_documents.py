@@ -28,6 +28,7 @@ from pipeline.training.model import blocks, skeleton, token_losses
 from pipeline.training.once import in_step, once
 from pipeline.training.parallel import Ranks, ranks, shard, to_shard
 from pipeline.training.sources import Lines, Opened, Parquet, open_sources
+from pipeline.training.tars import Tars
 from pipeline.training.tokenizer import Vocabulary
 from pipeline.training.weights import fill
 
@@ -166,13 +167,15 @@ def _path(folder: Path, source: str, name: str) -> Path:
 
 
 def _mark(opened: Opened, units: list[int]) -> dict[bytes, bytes]:
-    """What the table of a shard says of the shard that it is of."""
+    """What the table of a shard says of the file that it is of: where that changes, it is scored again."""
     if isinstance(opened, Parquet):
         said = identity(str(opened.groups[units[0]].path))
     elif isinstance(opened, Lines):
         said = identity(str(opened.parts[units[0]][0]))
+    elif isinstance(opened, Tars):
+        said = identity(str(opened.paths[units[0]]))
     else:
-        said = str(opened.units)
+        said = f"{opened.rows} rows"
     return {b"shard": said.encode()}
 
 
