@@ -237,9 +237,9 @@ def rows(arguments: argparse.Namespace) -> Iterator[Row]:
 
 def sample_shards(folder: Path) -> str:
     """The sample crawl's shards, made in a folder."""
+    own = [f"output={folder / 'run'}", f"input.paths=['{folder / 'sample'}']", "consent={}"]
     carnac(["sample", str(folder / "sample")])
-    quickstart = [str(ROOT / "configs" / "quickstart.yaml"), "--set", f"output={folder / 'run'}"]
-    carnac(["run", *quickstart, "--set", f"input.paths=['{folder / 'sample'}']"])
+    carnac(["run", str(ROOT / "configs" / "quickstart.yaml"), *(part for change in own for part in ("--set", change))])
     return str(folder / "run" / "corpus" / "images")
 
 
