@@ -3,7 +3,6 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -122,22 +121,6 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     train(config, lambda _: None)
     [file] = (tmp_path / "run" / "tensorboard").iterdir()
     assert b"gradient_norms/perceiver" in file.read_bytes()
-
-
-def test_validation_is_called_and_logged(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "data")
-    config = tiny(tmp_path / "data", tmp_path / "run", steps=5, validation={"every": 2})
-    seen: list[int] = []
-
-    def validate(model: Any, step: int) -> dict[str, Any]:
-        seen.append(step)
-        return {"parameters": sum(1 for _ in model.parameters())}
-
-    train(config, lambda _: None, validate=validate)
-    assert seen == [2, 4]
-    found = [line for line in log_of(tmp_path / "run") if line["event"] == "validation"]
-    assert [line["step"] for line in found] == [2, 4]
-    assert found[0]["parameters"] > 0
 
 
 def test_what_is_left_is_told_in_the_unit_that_fits() -> None:

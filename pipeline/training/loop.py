@@ -362,7 +362,9 @@ class Training:
             self.report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
         if self.config.validation.few_shot and self.ranks.first:
             if self.built.sharded:
-                self.report("few-shot tasks are asked by `carnac train CONFIG --few-shot`, as the model is in pieces here")
+                self.report(
+                    "few-shot tasks are asked by `carnac train CONFIG --few-shot`, as the model is in pieces here"
+                )
             else:
                 self.sight.event("few_shot", self.done, tasks=few_shot(self.config, self.report))
         read = self._read()
