@@ -12,8 +12,9 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer, IdeficsForVisionText2Text
 
 from pipeline.errors import UserError
-from pipeline.training.config import TrainConfig, load
+from pipeline.training.config import Optimizer, TrainConfig, load
 from pipeline.training.loop import train
+from pipeline.training.optimizer import learning_rate
 from pipeline.training.plan import plan
 from tests.training_shards import log_of, picture, prose, steps_of, tiny, write_corpus, write_shard
 
@@ -143,6 +144,33 @@ def test_a_page_cannot_steer_the_terminal(tmp_path: Path) -> None:
     train(tiny(tmp_path / "data", tmp_path / "model", steps=1), lines.append)
     assert any(line.startswith("sample: ") and "red" in line for line in lines)
     assert all(line.isprintable() for line in lines)
+
+
+def test_a_step_is_the_same_in_one_micro_batch_or_four(corpus: Path, tmp_path: Path) -> None:
+    """Tokens weigh the same, though sequences hold more or fewer of them."""
+    found = []
+    for size in (4, 1):
+        config = tiny(corpus, tmp_path / f"run-{size}", steps=3, batch_size=4, micro_batch=size)
+        found.append(steps_of(train(config, lambda _: None)))
+    for whole, pieces in zip(*found, strict=True):
+        assert pieces["learned"] == whole["learned"]
+        for name in ("loss", "z_loss", "gradient_norm"):
+            assert pieces[name] == pytest.approx(whole[name], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("linear", [0.5, 1.0, 1.0, 0.8875, 0.775, 0.6625, 0.55, 0.4375, 0.325, 0.2125, 0.1]),
+        ("cosine", [0.5, 1.0, 1.0, 0.965746, 0.868198, 0.722208, 0.55, 0.377792, 0.231802, 0.134254, 0.1]),
+        ("wsd", [0.5, *[1.0] * 8, 0.55, 0.1]),
+    ],
+)
+def test_the_rate_is_a_function_of_the_step(schedule: str, expected: list[float]) -> None:
+    settings = Optimizer.model_validate(
+        {"learning_rate": 0.4, "final_learning_rate": 0.04, "warmup_steps": 2, "schedule": schedule, "scale": 0.5}
+    )
+    assert [learning_rate(step, 11, settings) / 0.2 for step in range(11)] == pytest.approx(expected, abs=1e-6)
 
 
 def test_twenty_steps_learn_a_corpus_by_heart(tmp_path: Path) -> None:
