@@ -5,11 +5,14 @@ rank r of W takes those with i ≡ r (mod W), and its workers share them in turn
 needed to go on: epoch, unit and row of each source, and the sequences of the pack at hand that were given already.
 """
 
+import contextlib
 import copy
 import multiprocessing
+import os
 import signal
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -28,6 +31,8 @@ from pipeline.training.mixture import DRY_DOCUMENTS, DRY_EPOCHS, Walk, goto, nex
 from pipeline.training.packing import Sequence, Window, assemble, pack, windows
 from pipeline.training.sources import Opened, open_sources
 from pipeline.training.tokenizer import Vocabulary
+
+GRACE = 20.0  # seconds that a worker outlives a SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,11 @@ class Loader:
         Raises:
             UserError: what is read is gone or damaged, a source has nothing to learn, or a worker died.
         """
-        for found in self._drawn():
+        with contextlib.closing(self._drawn()) as stream:
+            yield from self._given(stream)
+
+    def _given(self, stream: Iterator[Batch | str]) -> Iterator[Batch]:
+        for found in stream:
             if isinstance(found, str):
                 raise UserError(found)
             lane = found.state["lane"]
@@ -260,7 +269,7 @@ class Loader:
         """Ends the workers; the state stays."""
         self._workers = None
 
-    def _drawn(self) -> Iterator[Batch | str]:
+    def _drawn(self) -> Generator[Batch | str, None, None]:
         turns = _Turns(self.feed, self.size, self.rank, self.world, self._next, self._states)
         if not self.config.data.workers:
             yield from turns
@@ -280,16 +289,15 @@ class Loader:
                 generator=torch.Generator(),  # else it would draw from the one that the model draws from
             )
             self._workers = iter(loader)
-        while self._workers is not None:
-            try:
-                found = next(self._workers)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if "worker" not in str(error):
-                    raise
-                raise UserError(f"a process that reads the data died: {data.first_line(error)}") from None
-            yield found
+        try:
+            while self._workers is not None:
+                yield next(self._workers)
+        except RuntimeError as error:
+            if "worker" not in str(error):
+                raise
+            raise UserError(f"a process that reads the data died: {data.first_line(error)}") from None
+        finally:
+            self._workers = None
 
 
 def check_lanes(lanes: int, world: int, workers: int) -> None:
@@ -333,10 +341,13 @@ class _Turns(IterableDataset):  # type: ignore[misc]
 
 
 def _outlive_the_first_signal(worker: int) -> None:
-    """SIGTERM to a whole group asks the training to save and end; it needs its workers for that. The second one ends
-    them."""
+    """SIGTERM to a whole group asks the training to save and end, and it needs its workers for that: they end at the
+    second one, or `GRACE` seconds after the first."""
 
     def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        timer = threading.Timer(GRACE, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
 
     signal.signal(signal.SIGTERM, first)
