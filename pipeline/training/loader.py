@@ -7,6 +7,7 @@ needed to go on: epoch, unit and row of each source, and the sequences of the pa
 
 import contextlib
 import copy
+import itertools
 import multiprocessing
 import os
 import signal
@@ -91,25 +92,28 @@ class Lane:
         config, vocabulary = self.feed.config, self.feed.vocabulary
         tokens, images = config.packing.tokens, config.packing.images
         assert self.state is not None
-        while True:
+        drawn = list(itertools.chain.from_iterable(self._pack()))
+        while drawn:
             number, given = self.state["pack"], self.state["given"]
-            drawn = list(self._pack())
-            if not drawn:
-                self.ended = True
-                return
             packed = pack(drawn, tokens, images)
             after = {"pack": number + 1, "given": 0, "sources": state_of(self._walks)}
+            following, share = self._pack(), -(-config.packing.window // len(packed))
+            drawn = []
             # Packing sorts by length; without a shuffle the longest would always come first.
             order = np.random.default_rng((config.seed, self.number, number)).permutation(len(packed))
             for count, place in enumerate(order, 1):
+                # The next pack is drawn beside this one, so that no batch has to wait for all of its images at once.
+                drawn += itertools.chain.from_iterable(itertools.islice(following, share))
                 if count <= given:
                     continue
                 self.state = after if count == len(packed) else {**self.state, "given": count}
                 kept = [window for window in packed[place] if window.key not in self.feed.leave_out]
                 yield assemble(kept, vocabulary, tokens)
+            drawn += itertools.chain.from_iterable(following)
+        self.ended = True
 
-    def _pack(self) -> Iterator[Window]:
-        """The windows of the next documents, until there are enough to put together."""
+    def _pack(self) -> Iterator[list[Window]]:
+        """The windows of each of the next documents, until there are enough to put together."""
         config, held = self.feed.config, 0
         weights = [walk.source.weight for walk in self._walks]
         for _ in range(config.packing.window):
@@ -120,7 +124,7 @@ class Lane:
                 if chosen is None:
                     return
                 found = self._draw(chosen)
-            yield from found
+            yield found
             held += sum(image.pixels.nbytes for window in found for image in window.images)
             if held > config.packing.held:
                 return
@@ -292,8 +296,14 @@ class Loader:
         try:
             while self._workers is not None:
                 yield next(self._workers)
-        except RuntimeError as error:
-            if "worker" not in str(error):
+        except StopIteration:
+            return
+        except (
+            RuntimeError,
+            ConnectionError,
+            EOFError,
+        ) as error:  # the latter two: while it was handing something over
+            if isinstance(error, RuntimeError) and "worker" not in str(error):
                 raise
             raise UserError(f"a process that reads the data died: {data.first_line(error)}") from None
         finally:
