@@ -1,6 +1,7 @@
 """Shards in, documents out: what is decoded, damage, and what is refused."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tokenizers
+from transformers import PreTrainedTokenizerFast
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 from pipeline.errors import UserError
@@ -16,6 +19,7 @@ from pipeline.training import data
 from pipeline.training.config import Data
 from pipeline.training.image_forms import Idefics, Pictures
 from pipeline.training.sources import Opened, in_order, open_sources, texts
+from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE, learn, open_tokenizer, tile_token, vocabulary
 from tests.training_shards import FORM, SCHEMA, picture, prose, write_corpus, write_shard
 
 SETTINGS = Data(path="none")
@@ -143,3 +147,49 @@ def test_damaged_pages_are_one_line_that_names_the_row_group(tmp_path: Path) -> 
     path.write_bytes(damaged)
     with pytest.raises(UserError, match="row group 0 cannot be read"):
         list(in_order(opened(tmp_path)))
+
+
+def test_a_tokenizer_of_ones_own_gets_the_tokens_that_it_lacks_at_its_end(tmp_path: Path) -> None:
+    words = plain_tokenizer()
+    words.save_pretrained(tmp_path / "words")
+    further = [END_OF_UTTERANCE, tile_token(0, 0)]
+    loaded = open_tokenizer(str(tmp_path / "words"), further)
+    found = vocabulary(loaded, further)
+    assert (found.size, found.fake, found.image, len(found)) == (len(words), len(words), len(words) + 1, len(words) + 4)
+    assert found.token(END_OF_UTTERANCE) == len(words) + 2
+    said = f"a {IMAGE}{FAKE} {END_OF_UTTERANCE} <row_1_col_1> </s> b"
+    assert max(found.encode(said)) < found.size
+    assert loaded.decode(found.encode(said)) == said
+    loaded.save_pretrained(tmp_path / "again")
+    assert vocabulary(open_tokenizer(str(tmp_path / "again"), further), further).named == found.named
+
+
+def test_a_tokenizer_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"tokenizer.path .*empty: this folder gives no tokenizer") as caught:
+        open_tokenizer(str(tmp_path / "empty"))
+    assert "\n" not in str(caught.value)
+    words = plain_tokenizer()
+    with pytest.raises(UserError, match="no token <fake_token_around_image>, <image>"):
+        vocabulary(words)
+    words.add_tokens([FAKE, IMAGE, "later"], special_tokens=True)
+    with pytest.raises(UserError, match="the tokenizer's last tokens must be"):
+        vocabulary(words)
+    assert vocabulary(words, last=False).size == len(words)
+    taken = plain_tokenizer()
+    taken.add_tokens([FAKE, IMAGE])  # as words, which a text can say
+    with pytest.raises(UserError, match=r"takes a text that spells .* for the token itself"):
+        vocabulary(taken)
+    words.bos_token = None
+    words.save_pretrained(tmp_path / "words")
+    with pytest.raises(UserError, match="it has no bos token"):
+        open_tokenizer(str(tmp_path / "words"))
+
+
+def plain_tokenizer() -> Any:
+    """One that knows nothing of images."""
+    learned = learn(["the river bends south of a mill"] * 3, 300, 64)
+    plain = json.loads(learned.backend_tokenizer.to_str())
+    plain["added_tokens"] = [token for token in plain["added_tokens"] if token["content"] not in {FAKE, IMAGE}]
+    backend = tokenizers.Tokenizer.from_str(json.dumps(plain))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

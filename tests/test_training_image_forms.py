@@ -31,17 +31,10 @@ def drawn(size: tuple[int, int], seed: int = 1) -> PIL.Image.Image:
 
 
 def configured(family: str, tokens: int = 512, **images: Any) -> TrainConfig:
-    base = tiny(Path("data"), Path("model"))
-    vision = base.model.vision.model_copy(update={"image_size": 28})
-    model = base.model.model_copy(update={"family": family, "vision": vision, "max_position_embeddings": 4096})
-    changed = {
-        "model": model,
-        "images": {"longest": 84, "shortest": 10, **images},
-        "packing": {"tokens": tokens, "images": 4},
-    }
-    return TrainConfig.model_validate(
-        base.model_dump() | {k: v if isinstance(v, dict) else v.model_dump() for k, v in changed.items()}
-    )
+    base = tiny(Path("data"), Path("model")).model_dump()
+    base["model"] |= {"family": family, "max_position_embeddings": 4096}
+    shown = {"longest": 84, "shortest": 10, **images}
+    return TrainConfig.model_validate(base | {"images": shown, "packing": {"tokens": tokens, "images": 4}})
 
 
 def made(config: TrainConfig) -> tuple[Any, Vocabulary, ImageForm]:
@@ -52,7 +45,7 @@ def made(config: TrainConfig) -> tuple[Any, Vocabulary, ImageForm]:
 
 
 def ours(texts_and_images: list[Any], vocabulary: Vocabulary, form: ImageForm) -> Any:
-    pieces = [piece if isinstance(piece, str) else form.pictures(piece) for piece in texts_and_images]
+    pieces: list[Any] = [piece if isinstance(piece, str) else form.pictures(piece) for piece in texts_and_images]
     [found] = windows(Document("key", pieces), vocabulary, form, 4096, 9)
     return found.ids[1:-1], collate([assemble([found], vocabulary, 4096)], vocabulary, form)
 

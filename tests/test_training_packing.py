@@ -114,8 +114,8 @@ def test_a_long_document_is_cut_and_only_its_last_window_ends() -> None:
 
 
 def test_an_image_near_the_end_of_a_window_goes_with_the_text_about_it() -> None:
-    first, second = cut(["x" * 32, image(), "y" * 30], tokens=40)
-    assert (text(first.ids), text(second.ids)) == ("x" * 32, "_" + "y" * 30)
+    first, second = cut(["x" * 36, image(), "y" * 30], tokens=40)
+    assert (text(first.ids), text(second.ids)) == ("x" * 36, "_" + "y" * 30)
     [whole] = cut(["x" * 32, image(), "y"], tokens=40)  # all of it fits: no reason to cut
     assert text(whole.ids) == "x" * 32 + "_y"
 

@@ -32,7 +32,13 @@ WORDS = (
 )
 
 PAD, BOS, EOS, F, I = 0, 1, 2, 300, 301  # noqa: E741
-BYTES = Vocabulary(lambda text: [3 + byte for byte in text.encode()], 300, PAD, BOS, EOS, F, I)  # a token a byte
+
+
+def spell(text: str) -> list[int]:
+    return [3 + byte for byte in text.encode()]
+
+
+BYTES = Vocabulary(spell, 300, PAD, BOS, EOS, F, I)  # a token a byte
 FORM = Idefics(28, I)
 
 Row = list[str | bytes]  # texts and image files, in order

@@ -89,20 +89,12 @@ class Data(Section):
 
 
 class Images(Section):
-    """How images are shown to the vision encoder and what stands for them in the text, by the model's family."""
+    """How images are shown to the vision encoder; their size and what stands for them follow from the model."""
 
-    form: Literal["idefics", "idefics2", "idefics3"] = "idefics"
-    size: Positive | None = None  # pixels of a picture's side; none: the vision encoder's
     shortest: Positive = 378  # idefics2: pixels of the shorter side
     longest: Positive = 1456  # idefics3: pixels of the longer side before it is cut into tiles
-    latents: Positive | None = None  # `<image>` tokens of a picture; none: 64 for idefics2, 169 for idefics3
     split: bool | None = None  # idefics3: into tiles, as published; idefics2: into quarters beside the whole, if asked
     fast_jpeg: bool = False  # idefics: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size; not to the bit
-
-    @property
-    def cut(self) -> bool:
-        """Whether images are cut into several pictures."""
-        return self.form == "idefics3" if self.split is None else self.split and self.form != "idefics"
 
 
 class Tokenizer(Section):

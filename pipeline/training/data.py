@@ -91,8 +91,13 @@ def decode(data: bytes, form: ImageForm, settings: Data) -> Pictures | None:
     None where the bytes are no image, are damaged, or are beyond the limits on bytes, pixels and seconds.
     """
     reader = Reader("pictures", form.enough, form.pictures)
-    limits = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels, "seconds": settings.seconds}
-    seen = look(data, **limits, readers=[reader])
+    seen = look(
+        data,
+        max_bytes=settings.max_bytes,
+        max_pixels=settings.max_pixels,
+        seconds=settings.seconds,
+        readers=[reader],
+    )
     return None if isinstance(seen, Broken) else seen.read["pictures"]
 
 

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.training.tokenizer import END_OF_UTTERANCE, GLOBAL, Vocabulary, tile_token
 
 if TYPE_CHECKING:
-    from pipeline.training.config import Images, TrainConfig
+    from pipeline.training.config import TrainConfig
 
 Bytes = NDArray[np.uint8]
 Lengths = NDArray[np.int64]
@@ -127,7 +127,7 @@ class Idefics2:
         extent = np.zeros((len(parts), 2), np.int64)
         for number, part in enumerate(parts):
             height, width = extent[number] = self._fitted(*part.size)
-            pixels[number, :height, :width] = part.resize((width, height), PIL.Image.Resampling.BILINEAR)
+            pixels[number, :height, :width] = np.asarray(part.resize((width, height), PIL.Image.Resampling.BILINEAR))
         return Pictures(pixels, extent)
 
     def ids(self, pictures: Pictures) -> list[int]:
@@ -184,7 +184,7 @@ class Idefics3:
         pixels = np.empty((rows * columns + 1, *self.size, 3), np.uint8)
         cut = np.asarray(image).reshape(rows, self.side, columns, self.side, 3).swapaxes(1, 2)
         pixels[:-1] = cut.reshape(-1, *self.size, 3)
-        pixels[-1] = _lanczos(image, *self.size)
+        pixels[-1] = np.asarray(_lanczos(image, *self.size))
         return Pictures(pixels, np.tile(np.array(self.size), (len(pixels), 1)), rows, columns)
 
     def ids(self, pictures: Pictures) -> list[int]:
@@ -209,37 +209,37 @@ class Idefics3:
 
 
 def image_form(config: "TrainConfig", vocabulary: Vocabulary) -> ImageForm:
-    """The form that the configuration names, with the tokens of this vocabulary.
+    """The form of the configured family, with the tokens of this vocabulary.
 
     Raises:
         UserError: the vocabulary lacks a token of the family, or the longest image does not fit a sequence.
     """
-    images = config.images
-    side = images.size or config.model.vision.image_size
+    images, vision, family = config.images, config.model.vision, config.model.family
+    side = vision.image_size
     form: ImageForm
-    if images.form == "idefics":
+    if family == "idefics":
         form = Idefics(side, vocabulary.image, images.fast_jpeg)
-    elif images.form == "idefics2":
+    elif family == "idefics2":
+        latents = config.model.perceiver.n_latents
         shortest = min(images.shortest, side)
-        form = Idefics2(side, shortest, images.latents or 64, images.cut, vocabulary.image, vocabulary.fake)
+        form = Idefics2(side, shortest, latents, bool(images.split), vocabulary.image, vocabulary.fake)
     else:
-        tiles = _across(images, side)
-        rows = [[vocabulary.token(tile_token(r, c)) for c in range(tiles)] for r in range(tiles)]
+        tiles = _tiles(config)
         form = Idefics3(
             side,
             images.longest,
-            images.latents or 169,
-            images.cut,
+            (side // vision.patch_size // config.model.scale_factor) ** 2,
+            bool(tiles),
             vocabulary.image,
             vocabulary.fake,
             vocabulary.token(GLOBAL),
-            tuple(map(tuple, rows)),
+            tuple(tuple(vocabulary.token(tile_token(r, c)) for c in range(tiles)) for r in range(tiles)),
             vocabulary.within("\n"),
             vocabulary.within("\n\n"),
         )
     if form.longest > config.packing.tokens - 2:
         raise UserError(
-            f"packing.tokens {config.packing.tokens}: an image of the form {images.form} takes up to {form.longest} "
+            f"packing.tokens {config.packing.tokens}: an image of the family {family} takes up to {form.longest} "
             f"tokens; make it at least {form.longest + 2}"
         )
     return form
@@ -247,18 +247,18 @@ def image_form(config: "TrainConfig", vocabulary: Vocabulary) -> ImageForm:
 
 def special_tokens(config: "TrainConfig") -> list[str]:
     """The tokens that family and sources need beside the two around images."""
-    images, needed = config.images, list[str]()
-    if images.form != "idefics" or any(source.kind == "dialogues" for source in config.data.listed):
+    needed, family = list[str](), config.model.family
+    if family != "idefics" or any(source.kind == "dialogues" for source in config.data.listed):
         needed.append(END_OF_UTTERANCE)
-    if images.form == "idefics3":
-        side = images.size or config.model.vision.image_size
-        tiles = _across(images, side)
-        needed += [GLOBAL, *(tile_token(r, c) for r in range(tiles) for c in range(tiles))]
+    if family == "idefics3":
+        tiles = range(_tiles(config))
+        needed += [GLOBAL, *(tile_token(row, column) for row in tiles for column in tiles)]
     return needed
 
 
-def _across(images: "Images", side: int) -> int:
-    return math.ceil(images.longest / side) if images.cut else 0
+def _tiles(config: "TrainConfig") -> int:
+    """Of a side, at most, where Idefics3 cuts images into tiles."""
+    return 0 if config.images.split is False else math.ceil(config.images.longest / config.model.vision.image_size)
 
 
 def _lanczos(image: PIL.Image.Image, width: int, height: int) -> PIL.Image.Image:

@@ -5,17 +5,18 @@ rank r of W takes those with i ≡ r (mod W), and its workers share them in turn
 needed to go on: epoch, unit and row of each source, and the sequences of the pack at hand that were given already.
 """
 
+import contextlib
 import copy
 import multiprocessing
+import os
 import signal
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -24,142 +25,12 @@ from pipeline.training import data
 from pipeline.training.batch import Batch, collate
 from pipeline.training.config import TrainConfig
 from pipeline.training.image_forms import ImageForm
-from pipeline.training.mixture import DRY_DOCUMENTS, DRY_EPOCHS, Walk, goto, next_source, state_of
-from pipeline.training.packing import Sequence, Window, assemble, pack, windows
-from pipeline.training.sources import Opened, open_sources
+from pipeline.training.lane import Feed, Lane
+from pipeline.training.packing import assemble
+from pipeline.training.sources import open_sources
 from pipeline.training.tokenizer import Vocabulary
 
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """What every lane needs; goes to the workers as it is."""
-
-    config: TrainConfig
-    vocabulary: Vocabulary
-    form: ImageForm
-    sources: list[Opened]
-    leave_out: frozenset[str] = frozenset()  # keys of documents
-
-
-@dataclass(slots=True)
-class Lane:
-    """One stream of sequences, packed among `packing.window` documents at a time."""
-
-    number: int
-    feed: Feed
-    shelf: "WeakValueDictionary[tuple[str, int], data.Unit]" = field(default_factory=WeakValueDictionary)
-    state: dict[str, Any] | None = None  # to begin with
-    notes: list[str] = field(default_factory=list)
-    ended: bool = False
-    _walks: list[Walk] = field(default_factory=list)
-    _stream: Iterator[Sequence] | None = None
-
-    def __post_init__(self) -> None:
-        config = self.feed.config
-        self._walks = [
-            Walk(source, opened, config.seed, self.number, config.data.lanes, self.shelf)
-            for source, opened in zip(config.data.listed, self.feed.sources, strict=True)
-        ]
-        if self.state is None:
-            self.state = {"pack": 0, "given": 0, "sources": state_of(self._walks)}
-        goto(self._walks, self.state["sources"])
-
-    def batch(self, size: int) -> Batch:
-        """The next `size` sequences; when the sources have ended, what is left, and padding.
-
-        Raises:
-            UserError: a source cannot be read, or has nothing to learn.
-        """
-        if self._stream is None:
-            self._stream = self._sequences()
-        drawn = [sequence for _, sequence in zip(range(size), self._stream, strict=False)]
-        feed = self.feed
-        drawn += [assemble([], feed.vocabulary, feed.config.packing.tokens) for _ in range(size - len(drawn))]
-        batch = collate(drawn, feed.vocabulary, feed.form)
-        batch.epoch = max(walk.share.epoch for walk in self._walks)
-        counts = state_of(self._walks)
-        batch.state = {**copy.deepcopy(self.state or {}), "lane": self.number, "ended": self.ended, "counts": counts}
-        batch.notes, self.notes = self.notes, []
-        return batch
-
-    def _sequences(self) -> Iterator[Sequence]:
-        config, vocabulary = self.feed.config, self.feed.vocabulary
-        tokens, images = config.packing.tokens, config.packing.images
-        assert self.state is not None
-        while True:
-            number, given = self.state["pack"], self.state["given"]
-            drawn = list(self._pack())
-            if not drawn:
-                self.ended = True
-                return
-            packed = pack(drawn, tokens, images)
-            after = {"pack": number + 1, "given": 0, "sources": state_of(self._walks)}
-            # Packing sorts by length; without a shuffle the longest would always come first.
-            order = np.random.default_rng((config.seed, self.number, number)).permutation(len(packed))
-            for count, place in enumerate(order, 1):
-                if count <= given:
-                    continue
-                self.state = after if count == len(packed) else {**self.state, "given": count}
-                kept = [window for window in packed[place] if window.key not in self.feed.leave_out]
-                yield assemble(kept, vocabulary, tokens)
-
-    def _pack(self) -> Iterator[Window]:
-        """The windows of the next documents, until there are enough to put together."""
-        config, held = self.feed.config, 0
-        weights = [walk.source.weight for walk in self._walks]
-        for _ in range(config.packing.window):
-            found: list[Window] = []
-            while not found:
-                ended = [walk.ended for walk in self._walks]
-                chosen = next_source([walk.share.tokens for walk in self._walks], weights, ended)
-                if chosen is None:
-                    return
-                found = self._draw(chosen)
-            yield from found
-            held += sum(image.pixels.nbytes for window in found for image in window.images)
-            if held > config.packing.held:
-                return
-
-    def _draw(self, chosen: int) -> list[Window]:
-        """The windows of a source's next document that has any; none where the source ends before."""
-        walk = self._walks[chosen]
-        dry, epochs = 0, 0
-        while not walk.ended:
-            raw = walk.next()
-            self.notes += walk.notes
-            walk.notes.clear()
-            if raw is None:
-                epochs += 1
-                if epochs > (1 if dry >= DRY_DOCUMENTS else DRY_EPOCHS):
-                    raise walk.dry(dry)
-                continue
-            found = self._windows(raw, chosen)
-            if found:
-                return found
-            walk.share.textless += 1
-            dry += 1
-        return []
-
-    def _windows(self, raw: data.Raw, chosen: int) -> list[Window]:
-        feed, share = self.feed, self._walks[chosen].share
-        config = feed.config
-        document = data.document(raw, feed.form, config.data)
-        cut = windows(
-            document,
-            feed.vocabulary,
-            feed.form,
-            config.packing.tokens,
-            config.packing.images,
-            fake_label=config.loss.fake_token,
-            source=chosen,
-        )
-        found = list(cut)
-        share.documents += 1
-        share.images += document.images
-        share.broken_images += document.broken_images
-        share.missing_images += document.missing_images
-        share.tokens += sum(len(window.ids) for window in found)
-        return found
+GRACE = 20.0  # seconds that a worker outlives a SIGTERM
 
 
 class Loader:
@@ -216,7 +87,11 @@ class Loader:
         Raises:
             UserError: what is read is gone or damaged, a source has nothing to learn, or a worker died.
         """
-        for found in self._drawn():
+        with contextlib.closing(self._drawn()) as stream:
+            yield from self._given(stream)
+
+    def _given(self, stream: Iterator[Batch | str]) -> Iterator[Batch]:
+        for found in stream:
             if isinstance(found, str):
                 raise UserError(found)
             lane = found.state["lane"]
@@ -260,7 +135,7 @@ class Loader:
         """Ends the workers; the state stays."""
         self._workers = None
 
-    def _drawn(self) -> Iterator[Batch | str]:
+    def _drawn(self) -> Generator[Batch | str, None, None]:
         turns = _Turns(self.feed, self.size, self.rank, self.world, self._next, self._states)
         if not self.config.data.workers:
             yield from turns
@@ -280,16 +155,21 @@ class Loader:
                 generator=torch.Generator(),  # else it would draw from the one that the model draws from
             )
             self._workers = iter(loader)
-        while self._workers is not None:
-            try:
-                found = next(self._workers)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if "worker" not in str(error):
-                    raise
-                raise UserError(f"a process that reads the data died: {data.first_line(error)}") from None
-            yield found
+        try:
+            while self._workers is not None:
+                yield next(self._workers)
+        except StopIteration:
+            return
+        except (
+            RuntimeError,
+            ConnectionError,
+            EOFError,
+        ) as error:  # the latter two: while it was handing something over
+            if isinstance(error, RuntimeError) and "worker" not in str(error):
+                raise
+            raise UserError(f"a process that reads the data died: {data.first_line(error)}") from None
+        finally:
+            self._workers = None
 
 
 def check_lanes(lanes: int, world: int, workers: int) -> None:
@@ -333,10 +213,13 @@ class _Turns(IterableDataset):  # type: ignore[misc]
 
 
 def _outlive_the_first_signal(worker: int) -> None:
-    """SIGTERM to a whole group asks the training to save and end; it needs its workers for that. The second one ends
-    them."""
+    """SIGTERM to a whole group asks the training to save and end, and it needs its workers for that: they end at the
+    second one, or `GRACE` seconds after the first."""
 
     def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        timer = threading.Timer(GRACE, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
 
     signal.signal(signal.SIGTERM, first)

@@ -58,7 +58,8 @@ def plan(config: TrainConfig) -> str:
 def _vocabulary(config: TrainConfig) -> Vocabulary:
     """Sizes alone, as no tokenizer may be there yet."""
     size, further = config.tokenizer.vocab_size, special_tokens(config)
-    return Vocabulary(lambda _: [], size, 0, 1, 2, size, size + 1, total=size + 2 + len(further))
+    total = size + 2 + len(further)
+    return Vocabulary(lambda _: [], size, pad=0, bos=1, eos=2, fake=size, image=size + 1, total=total)
 
 
 def _data(config: TrainConfig) -> list[tuple[str, str]]:

@@ -125,7 +125,7 @@ class Lines:
                     if isinstance(row, dict):
                         found.append((begins, row))
                     else:
-                        lost += bool(line.strip())
+                        lost += not whole or bool(line.strip())
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         return found, lost

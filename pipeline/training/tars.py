@@ -106,7 +106,8 @@ class Tars:
             size = path.stat().st_size
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 while (member := tar.next()) is not None:
-                    tar.members, at = [], tar.offset  # else it keeps all of them
+                    at = tar.offset
+                    tar.members = []  # type: ignore[attr-defined]  # else it keeps all of them
                     if member.offset_data + member.size > size:
                         return pairs, lost, member.offset
                     lost += not (member.isdir() or self._take(member, pairs))
