@@ -63,9 +63,9 @@ def _vocabulary(config: TrainConfig) -> Vocabulary:
 
 
 def _data(config: TrainConfig) -> list[tuple[str, str]]:
-    """Each source's path, and what is in it or why it cannot be read."""
+    """Each source's path and split, and what is in it or why it cannot be read."""
     return [
-        (source.path, _found(config.data.model_copy(update={"path": None, "sources": (source,)})))
+        (f"{source.path}, {source.split}", _found(config.data.model_copy(update={"path": None, "sources": (source,)})))
         for source in config.data.listed
     ]
 
