@@ -315,8 +315,10 @@ def test_other_frozen_weights_are_refused(corpus: Path, tmp_path: Path) -> None:
     train(config, lambda _: None)
     commit = folder(config.output, 2) / "commit.json"
     commit.write_text(json.dumps(mark(config.output, 2) | {"frozen": "other"}), encoding="utf-8")
-    lines = said(config.model_copy(update={"steps": 3}))
-    assert lines[0] == "the checkpoint of step 2 is not used: it was trained beside other frozen weights"
+    lines: list[str] = []
+    with pytest.raises(UserError, match="no checkpoint in it can be used"):
+        train(config.model_copy(update={"steps": 3}), lines.append)
+    assert lines == ["the checkpoint of step 2 is not used: it was trained beside other frozen weights"]
 
 
 def test_a_disk_that_is_full_ends_with_one_line_and_the_checkpoint_before_stays(corpus: Path, tmp_path: Path) -> None:
