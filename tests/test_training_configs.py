@@ -31,7 +31,7 @@ SIZES = {
         "batch_size",
         "micro_batch",
     ),
-    *("packing.tokens", "packing.images", "images.shortest", "images.longest", "images.latents", "plan.gpus"),
+    *("packing.tokens", "packing.images", "images.shortest", "images.longest", "plan.gpus"),
     *("model.checkpoint", "model.language", "model.vision_encoder", "model.hidden_size", "model.intermediate_size"),
     *("model.num_hidden_layers", "model.num_attention_heads", "model.num_key_value_heads"),
     *("model.max_position_embeddings", "model.lora.rank", "model.lora.alpha", "optimizer.warmup_steps"),

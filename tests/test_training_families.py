@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import Idefics2ForConditionalGeneration, Idefics3ForConditionalGeneration
 
-from pipeline.errors import UserError
 from pipeline.training.batch import Batch, collate
 from pipeline.training.config import Lora, Parallel, TrainConfig
 from pipeline.training.data import decode
@@ -28,7 +27,7 @@ def settings(family: str, **model: Any) -> TrainConfig:
     raw["model"] |= {"family": family, "num_key_value_heads": 2, "cross_layer_interval": 1} | model
     raw["model"]["vision"] |= {"patch_size": 7, "hidden_act": "gelu_pytorch_tanh"}
     raw["model"]["perceiver"] |= {"n_key_value_heads": 1}
-    raw["images"] |= {"form": family, "latents": 4, "longest": 56, "shortest": 14}
+    raw["images"] |= {"longest": 56, "shortest": 14}
     raw["packing"] |= {"tokens": 100}
     return TrainConfig.model_validate(raw)
 
@@ -188,20 +187,3 @@ def test_adapters_change_nothing_at_first_and_are_trained(family: str, dora: boo
     assert all(p.requires_grad and p.grad is not None and p.dtype == torch.float32 for p in adapters.values())
     frozen = [name for name, p in adapted.named_parameters() if ".base_layer." in name and p.requires_grad]
     assert not frozen
-
-
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        ({"form": "idefics"}, "images.form idefics: model.family idefics2 takes images of its own form"),
-        ({"latents": 5}, "images.latents 5: the model makes 4 of a picture"),
-        ({"latents": None}, "images.latents 64: the model makes 4 of a picture"),
-        ({"size": 56}, "images.size 56: the vision encoder takes 28"),
-    ],
-)
-def test_images_in_another_form_than_the_models_are_refused(images: dict[str, Any], said: str) -> None:
-    config = settings("idefics2")
-    changed = config.model_copy(update={"images": config.images.model_copy(update=images)})
-    with pytest.raises(UserError) as caught:
-        build(changed, words(config))
-    assert said in str(caught.value)

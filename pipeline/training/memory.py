@@ -161,11 +161,11 @@ def pictures(model: Any, config: TrainConfig) -> int:
     images, config_of = config.packing.images, model.config
     if config_of.model_type == "idefics":
         return images
-    side, cut = config_of.vision_config.image_size, config.images.cut
+    side, split = config_of.vision_config.image_size, config.images.split
     if config_of.model_type == "idefics2":
         latents = config_of.perceiver_config.resampler_n_latents
-        return int(min(images * (5 if cut else 1), max(1, config.packing.tokens // latents)))
-    tiles = (-(-config.images.longest // side)) ** 2 + 1 if cut else 1
+        return int(min(images * (5 if split else 1), max(1, config.packing.tokens // latents)))
+    tiles = (-(-config.images.longest // side)) ** 2 + 1 if split is not False else 1
     latents = (side // config_of.vision_config.patch_size // config_of.scale_factor) ** 2
     return int(min(images * tiles, max(1, config.packing.tokens // latents)))
 

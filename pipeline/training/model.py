@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import UserError
 from pipeline.training import autoregressive, idefics
 from pipeline.training.batch import Batch
 from pipeline.training.config import Loss, Model, TrainConfig
@@ -44,7 +43,6 @@ def skeleton(config: TrainConfig, vocabulary: Vocabulary) -> Any:
     Parameters that are trained are fp32; frozen ones have `parallel.precision`, and so has all that is computed. Of a
     vision encoder that is trained in part, what is frozen is fp32, too.
     """
-    _check_images(config)
     compute = PRECISIONS[config.parallel.precision]
     with torch.device("meta"):
         model = _family(config.model, vocabulary)
@@ -112,24 +110,3 @@ def _family(settings: Model, vocabulary: Vocabulary) -> Any:
     if settings.family == "idefics2":
         return autoregressive.Idefics2ForTraining(sizes)
     return autoregressive.Idefics3ForTraining(sizes)
-
-
-def _check_images(config: TrainConfig) -> None:
-    """Images must come as the family takes them.
-
-    Raises:
-        UserError: another family's form, or another number of tokens a picture than the model has for it.
-    """
-    images, model = config.images, config.model
-    if images.form != model.family:
-        raise UserError(f"images.form {images.form}: model.family {model.family} takes images of its own form")
-    side = model.vision.image_size
-    if images.size is not None and (images.size > side or (model.family != "idefics2" and images.size != side)):
-        raise UserError(f"images.size {images.size}: the vision encoder takes {side} (model.vision.image_size)")
-    if model.family == "idefics":
-        return
-    known = {"idefics2": (64, model.perceiver.n_latents)}
-    known["idefics3"] = (169, (side // model.vision.patch_size // model.scale_factor) ** 2)
-    usual, made = known[model.family]
-    if (images.latents or usual) != made:
-        raise UserError(f"images.latents {images.latents or usual}: the model makes {made} of a picture")

@@ -76,7 +76,7 @@ def score_documents(config: TrainConfig, folder: Path, report: Callable[[str], N
         here.agreed(lambda: _claim(folder, config, model_folder, here))
         further = special_tokens(config)
         words = tokenizer.open_tokenizer(str(model_folder), further)
-        vocabulary = tokenizer.vocabulary(words, further, last=config.images.form == "idefics")
+        vocabulary = tokenizer.vocabulary(words, further, last=config.model.family == "idefics")
         form = image_form(config, vocabulary)
         shards = [
             (source.name, opened, name, units)

@@ -51,7 +51,7 @@ def language(config: TrainConfig) -> Language:
     else:
         size, longest = config.tokenizer.vocab_size, config.model.max_position_embeddings
         words = tokenizer.learn(texts(sources, config.tokenizer.documents), size, longest, further)
-    vocabulary = tokenizer.vocabulary(words, further, last=config.images.form == "idefics")
+    vocabulary = tokenizer.vocabulary(words, further, last=config.model.family == "idefics")
     return Language(sources, words, vocabulary, image_form(config, vocabulary))
 
 
