@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# A test process a core, whoever is free takes the next; each holds up to a gigabyte.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
+
 .PHONY: help quickstart check test slow format clean
 .DEFAULT_GOAL := help
 
@@ -16,7 +19,7 @@ quickstart: $(VENV)/.train  ## the sample crawl from WARC files to a trained tin
 	$(BIN)/carnac sample runs/sample --check configs/quickstart.yaml
 	$(BIN)/carnac train configs/train-quickstart.yaml
 	@echo
-	@echo 'The crawl lies in runs/sample, the shards and their card in runs/quickstart/corpus, the model in runs/quickstart/model.'
+	@echo 'The crawl lies in runs/sample, the shards and their card in runs/quickstart/corpus, the model in runs/quickstart/training/model.'
 	@echo 'Next: $(BIN)/carnac explain configs/quickstart.yaml URL, or your own WARC files: see README.md.'
 
 check: $(VENV)/.test  ## lint, format, types
@@ -25,10 +28,10 @@ check: $(VENV)/.test  ## lint, format, types
 	$(BIN)/mypy
 
 test: $(VENV)/.test  ## all tests but the slow ones
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow' $(PARALLEL)
 
 slow: $(VENV)/.test  ## the slow tests
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(PARALLEL)
 
 format: $(VENV)/.test  ## mend what lint and format can
 	$(BIN)/ruff check --fix .

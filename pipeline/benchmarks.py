@@ -44,13 +44,14 @@ def columns(path: str) -> list[str]:
         if not rows:
             raise ValueError(f"{path}: has no rows")
         return list(names)
-    first = next(_lines(path), None)
+    first = next(json_lines(path), None)
     if first is None:
         raise ValueError(f"{path}: has no rows")
     return list(first)
 
 
-def _lines(path: str) -> Iterator[dict[str, Any]]:
+def json_lines(path: str) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; raises ValueError at the first line that is none."""
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -68,7 +69,7 @@ def rows_of(benchmark: "Benchmark") -> Iterator[dict[str, Any]]:
     if benchmark.path.endswith(".parquet"):
         wanted = [*benchmark.text, *benchmark.image, *([benchmark.id] if benchmark.id else [])]
         return read_rows(benchmark.path, list(dict.fromkeys(wanted)))
-    return _lines(benchmark.path)
+    return json_lines(benchmark.path)
 
 
 def files_beside(benchmark: "Benchmark") -> Iterator[Path]:

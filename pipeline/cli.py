@@ -111,10 +111,27 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--sample", metavar="N", type=int, default=20, help="how many drops of the rule (20)")
     explain.set_defaults(command=_explain)
 
-    train = commands.add_parser("train", help="train IDEFICS on finished shards")
+    train = commands.add_parser("train", help="train IDEFICS on finished shards; goes on where it was left")
     train.add_argument("config", metavar="CONFIG")
+    train.add_argument("--resume-step", type=int, metavar="N", help="go back to the checkpoint of step N")
+    train.add_argument(
+        "--score-documents", metavar="OUT", help="instead: each document's loss by the trained model, into a folder"
+    )
+    train.add_argument(
+        "--few-shot", action="store_true", help="instead: ask the trained model the tasks of validation.few_shot"
+    )
     train.add_argument("--dry-run", action="store_true", help="print sizes, memory and the plan, and stop")
     train.set_defaults(command=_train)
+
+    generate = commands.add_parser("generate", help="what a trained model writes after an image and a prompt")
+    generate.add_argument("model", metavar="MODEL", help="folder of an IDEFICS, Idefics2 or Idefics3")
+    generate.add_argument("--image", metavar="FILE", help="stands before the prompt")
+    generate.add_argument("--prompt", metavar="TEXT", default="")
+    generate.add_argument("--instruct", action="store_true", help="ask as the instruct models were taught")
+    generate.add_argument("--tokens", metavar="N", type=int, default=64, help="that are written at most (64)")
+    generate.add_argument("--beams", metavar="N", type=int, default=1, help="of the search; 1 is greedy (1)")
+    generate.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    generate.set_defaults(command=_generate)
 
     for command in (run, plan, status, verify, explain, train):
         command.add_argument(
@@ -304,11 +321,38 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from pipeline.training import config as training
-    from pipeline.training import loop
+    from pipeline.training.loop import train
+    from pipeline.training.plan import plan
 
     settings = training.load(arguments.config, arguments.set)
     if arguments.dry_run:
-        print(loop.plan(settings))
+        print(plan(settings))
+    elif arguments.score_documents:
+        from pipeline.training.score_documents import score_documents
+
+        score_documents(settings, Path(arguments.score_documents))
+    elif arguments.few_shot:
+        from pipeline.training.fewshot import few_shot
+
+        few_shot(settings)
     else:
-        print(f"model: {loop.train(settings)}")
+        train(settings, resume_step=arguments.resume_step)
+    return 0
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    if not arguments.image and not arguments.prompt:
+        raise UserError("generate: name an image, a prompt or both")
+    for name in ("tokens", "beams"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"generate --{name}: at least 1, found {getattr(arguments, name)}")
+    from pipeline.training.generate import Piece, complete, instruction, load, read_image
+
+    image = read_image(Path(arguments.image)) if arguments.image else None
+    exported = load(Path(arguments.model), arguments.device)
+    pieces: list[Piece] = [image, arguments.prompt] if image else [arguments.prompt]
+    if arguments.instruct:
+        pieces = instruction(arguments.prompt, image)
+    [answer] = complete(exported, [pieces], new_tokens=arguments.tokens, beams=arguments.beams)
+    print("".join(character if character.isprintable() or character == "\n" else " " for character in answer))
     return 0

@@ -261,11 +261,30 @@ class LanguageScore(Section):
         return self
 
 
+class TrainingLoss(Section):
+    """What `carnac train --score-documents` wrote: a folder of Parquet files, or one."""
+
+    path: str
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        from pipeline.losses import tables
+
+        tables(self.path)
+        return self
+
+
 class TextScores(Section):
     """What models are asked about a document's text. Their answers are columns; thresholds on them are `score_rules`."""
 
     language: Annotated[LanguageScore | None, BeforeValidator(_switched)] = LanguageScore()  # or true, or false
     perplexity: KenLMFiles | Annotated[Literal["trigram"], AfterValidator(_trigram)] | None = None
+    training_loss: TrainingLoss | None = None  # of a model that was trained on a corpus of the same records
+
+    @property
+    def asked(self) -> Self:
+        """What is asked of models now: a table of losses that came later must not ask them again."""
+        return self.model_copy(update={"training_loss": None})
 
 
 class Shingle(Section):
@@ -700,6 +719,7 @@ class Plan(Section):
 _SCORED = {
     "language": "scores.language",
     "perplexity": "scores.perplexity",
+    "training_loss": "scores.training_loss",
     **dict.fromkeys(("nsfw", "nsfw_label", "nsfw_image"), "images.scores.nsfw"),
     "clip_similarity": "images.scores.clip",
     "aesthetic": "images.scores.aesthetic",

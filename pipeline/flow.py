@@ -13,6 +13,7 @@ from pipeline.image_duplicates import near_images
 from pipeline.images import get_images
 from pipeline.judge import judge, judge_images
 from pipeline.keys import make_keys
+from pipeline.losses import add_losses, read_losses
 from pipeline.run import Run, Stage
 from pipeline.scores import score_texts
 from pipeline.verdicts import apply_verdicts
@@ -29,7 +30,9 @@ def flow(run: Run) -> Stage:
     # Every rule that needs no pixels comes before anything is compared, asked or fetched. Models give scores, which
     # are columns; rules hold thresholds against them, so that a changed threshold asks no model again.
     plain = run.each("text", judge, c.text, documents=pages)
-    scored = run.each("scores", score_texts, c.scores, documents=plain)
+    scored = run.each("scores", score_texts, c.scores.asked, documents=plain)
+    if known := c.scores.training_loss:
+        scored = run.each("training_loss", add_losses, known, documents=scored, losses=read_losses(run, known))
     good = run.each("score_rules", judge, c.score_rules, documents=scored)
 
     # Decisions over the whole corpus are queries on small keys; they answer with verdicts, a partition a shard. The keys

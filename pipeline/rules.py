@@ -26,6 +26,7 @@ from filters import (
     safe_page,
     safety,
     text,
+    training_loss,
 )
 from filters.verdict import Verdict
 
@@ -37,8 +38,8 @@ ROOMS = {
     "image": [image],
     "paragraph": [text, boilerplate, c4, pii],
     "document": [page, *_OF_TEXT],
-    "scored document": [page, *_OF_TEXT, language, perplexity],
-    "seen document": [page, *_OF_TEXT, language, perplexity, safe_page],
+    "scored document": [page, *_OF_TEXT, language, perplexity, training_loss],
+    "seen document": [page, *_OF_TEXT, language, perplexity, training_loss, safe_page],
     "seen image": [image, safety, likeness],
 }
 

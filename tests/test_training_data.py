@@ -1,40 +1,33 @@
-"""Shards in, documents out: order, damage, and what is refused."""
+"""Shards in, documents out: what is decoded, damage, and what is refused."""
 
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tokenizers
+from transformers import PreTrainedTokenizerFast
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 from pipeline.errors import UserError
 from pipeline.training import data
-from tests.training_shards import SCHEMA, picture, prose, write_corpus, write_shard
+from pipeline.training.config import Data
+from pipeline.training.image_forms import Idefics, Pictures
+from pipeline.training.sources import Opened, in_order, open_sources, texts
+from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE, learn, open_tokenizer, tile_token, vocabulary
+from tests.training_shards import FORM, SCHEMA, picture, prose, write_corpus, write_shard
 
-LIMIT = 10**9
-
-
-def keys(folder: Path, epoch: int, seed: int = 0, start: int = 0) -> list[str]:
-    groups = data.row_groups(folder, "train", LIMIT)
-    return [d.key for d in data.documents(groups, seed, epoch, image_size=28, max_pixels=10**6, start=start)]
-
-
-def test_an_epoch_gives_each_document_once_in_an_order_of_seed_and_epoch_alone(tmp_path: Path) -> None:
-    write_corpus(tmp_path, 23, 3)
-    first = keys(tmp_path, 0)
-    assert first == keys(tmp_path, 0)
-    assert len(set(first)) == len(first) == 23
-    assert first != keys(tmp_path, 1) != keys(tmp_path, 1, seed=1)
-    assert sorted(first) == sorted(keys(tmp_path, 1))
+SETTINGS = Data(path="none")
 
 
-@pytest.mark.parametrize("start", [0, 1, 5, 12, 22, 23])
-def test_reading_goes_on_from_any_document(tmp_path: Path, start: int) -> None:
-    write_corpus(tmp_path, 23, 3)
-    assert keys(tmp_path, 4, start=start) == keys(tmp_path, 4)[start:]
+def opened(folder: Path, **settings: Any) -> Opened:
+    [source] = open_sources(Data(path=str(folder), **settings))
+    return source
 
 
 def test_broken_bytes_cost_the_image_and_not_the_document(tmp_path: Path) -> None:
@@ -42,24 +35,32 @@ def test_broken_bytes_cost_the_image_and_not_the_document(tmp_path: Path) -> Non
     write_shard(
         tmp_path / "train-00000-of-00001.parquet", [["before", good[: len(good) // 2], good, b"", svg, "after"]]
     )
-    groups = data.row_groups(tmp_path, "train", LIMIT)
-    [document] = data.documents(groups, 0, 0, image_size=28, max_pixels=10**6)
+    [raw] = in_order(opened(tmp_path))
+    document = data.document(raw, FORM, SETTINGS)
     before, image, after = document.pieces
     assert (before, after) == ("before", "after")
-    assert isinstance(image, np.ndarray)
-    assert image.shape == (28, 28, 3)
-    assert document.broken_images == 3
+    assert isinstance(image, Pictures)
+    assert image.pixels.shape == (1, 28, 28, 3)
+    assert (document.broken_images, document.missing_images, document.images) == (2, 1, 1)
 
 
-def test_an_image_of_too_many_pixels_is_not_decoded() -> None:
-    assert data.decode(picture(1, size=(40, 30)), 28, 1200) is not None
-    assert data.decode(picture(1, size=(40, 30)), 28, 1199) is None
+def test_images_beyond_the_limit_of_a_document_are_not_decoded() -> None:
+    raw = data.Raw("key", ["text", *[picture(n) for n in range(4)]])
+    document = data.document(raw, FORM, Data(path="none", max_images=3))
+    assert (document.images, document.broken_images) == (3, 1)
 
 
-def test_formats_beyond_those_of_the_pipeline_are_broken() -> None:
-    file = io.BytesIO()
-    PIL.Image.new("RGB", (20, 20)).save(file, "GIF")
-    assert data.decode(file.getvalue(), 28, 10**6) is None
+def decoded(file: bytes, form: Idefics = FORM, **limits: Any) -> Any:
+    found = data.decode(file, form, Data(path="none", **limits))
+    return None if found is None else found.pixels[0]
+
+
+def test_an_image_beyond_the_limits_is_not_decoded() -> None:
+    file = picture(1, size=(40, 30))
+    assert decoded(file, max_pixels=1200) is not None
+    assert decoded(file, max_pixels=1199) is None
+    assert decoded(file, max_bytes=len(file)) is not None
+    assert decoded(file, max_bytes=len(file) - 1) is None
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
@@ -69,7 +70,7 @@ def test_images_are_what_the_stock_processor_makes_of_them(mode: str) -> None:
         picture_of_mode.putalpha(90)
     file = io.BytesIO()
     picture_of_mode.save(file, "PNG")
-    ours = data.decode(file.getvalue(), 28, 10**6)
+    ours = decoded(file.getvalue())
     stock = IdeficsImageProcessorPil(image_size=28, do_rescale=False, do_normalize=False)
     assert ours is not None
     [theirs] = stock(PIL.Image.open(io.BytesIO(file.getvalue())), return_tensors="np")
@@ -83,7 +84,7 @@ def test_an_image_stands_upright() -> None:
     exif[0x0112] = 6  # orientation: to be turned clockwise
     file = io.BytesIO()
     sideways.save(file, "JPEG", exif=exif)
-    upright = data.decode(file.getvalue(), 28, 10**6)
+    upright = decoded(file.getvalue())
     assert upright is not None
     assert upright[2].mean() > 250
     assert upright[-2].mean() < 5
@@ -93,13 +94,12 @@ def test_texts_for_the_tokenizer_are_those_of_the_first_documents(tmp_path: Path
     write_shard(
         tmp_path / "train-00000-of-00001.parquet", [[str(n), picture(n), f"{n}b"] for n in range(6)], row_group=2
     )
-    groups = data.row_groups(tmp_path, "train", LIMIT)
-    assert list(data.texts(groups, 3)) == ["0", "0b", "1", "1b", "2", "2b"]
+    assert list(texts([opened(tmp_path)], 3)) == ["0", "0b", "1", "1b", "2", "2b"]
 
 
-def refused(folder: Path, limit: int = LIMIT) -> str:
+def refused(folder: Path, **settings: Any) -> str:
     with pytest.raises(UserError) as caught:
-        data.row_groups(folder, "train", limit)
+        opened(folder, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -136,7 +136,7 @@ def test_shards_without_rows_are_refused(tmp_path: Path) -> None:
 
 def test_a_row_group_that_would_not_fit_is_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path)
-    assert "over data.max_row_group 100" in refused(tmp_path, 100)
+    assert "over data.max_row_group 100" in refused(tmp_path, max_row_group=100)
 
 
 def test_damaged_pages_are_one_line_that_names_the_row_group(tmp_path: Path) -> None:
@@ -145,6 +145,51 @@ def test_damaged_pages_are_one_line_that_names_the_row_group(tmp_path: Path) -> 
     damaged = bytearray(path.read_bytes())
     damaged[4:400] = bytes(396)
     path.write_bytes(damaged)
-    groups = data.row_groups(tmp_path, "train", LIMIT)
     with pytest.raises(UserError, match="row group 0 cannot be read"):
-        list(data.documents(groups, 0, 0, image_size=28, max_pixels=10**6))
+        list(in_order(opened(tmp_path)))
+
+
+def test_a_tokenizer_of_ones_own_gets_the_tokens_that_it_lacks_at_its_end(tmp_path: Path) -> None:
+    words = plain_tokenizer()
+    words.save_pretrained(tmp_path / "words")
+    further = [END_OF_UTTERANCE, tile_token(0, 0)]
+    loaded = open_tokenizer(str(tmp_path / "words"), further)
+    found = vocabulary(loaded, further)
+    assert (found.size, found.fake, found.image, len(found)) == (len(words), len(words), len(words) + 1, len(words) + 4)
+    assert found.token(END_OF_UTTERANCE) == len(words) + 2
+    said = f"a {IMAGE}{FAKE} {END_OF_UTTERANCE} <row_1_col_1> </s> b"
+    assert max(found.encode(said)) < found.size
+    assert loaded.decode(found.encode(said)) == said
+    loaded.save_pretrained(tmp_path / "again")
+    assert vocabulary(open_tokenizer(str(tmp_path / "again"), further), further).named == found.named
+
+
+def test_a_tokenizer_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"tokenizer.path .*empty: this folder gives no tokenizer") as caught:
+        open_tokenizer(str(tmp_path / "empty"))
+    assert "\n" not in str(caught.value)
+    words = plain_tokenizer()
+    with pytest.raises(UserError, match="no token <fake_token_around_image>, <image>"):
+        vocabulary(words)
+    words.add_tokens([FAKE, IMAGE, "later"], special_tokens=True)
+    with pytest.raises(UserError, match="the tokenizer's last tokens must be"):
+        vocabulary(words)
+    assert vocabulary(words, last=False).size == len(words)
+    taken = plain_tokenizer()
+    taken.add_tokens([FAKE, IMAGE])  # as words, which a text can say
+    with pytest.raises(UserError, match=r"takes a text that spells .* for the token itself"):
+        vocabulary(taken)
+    words.bos_token = None
+    words.save_pretrained(tmp_path / "words")
+    with pytest.raises(UserError, match="it has no bos token"):
+        open_tokenizer(str(tmp_path / "words"))
+
+
+def plain_tokenizer() -> Any:
+    """One that knows nothing of images."""
+    learned = learn(["the river bends south of a mill"] * 3, 300, 64)
+    plain = json.loads(learned.backend_tokenizer.to_str())
+    plain["added_tokens"] = [token for token in plain["added_tokens"] if token["content"] not in {FAKE, IMAGE}]
+    backend = tokenizers.Tokenizer.from_str(json.dumps(plain))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

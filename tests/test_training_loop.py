@@ -1,11 +1,10 @@
 """`carnac train` from shards to a folder that stock transformers loads, and what a user can get wrong."""
 
-import json
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
 import pytest
@@ -13,10 +12,11 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer, IdeficsForVisionText2Text
 
 from pipeline.errors import UserError
-from pipeline.training.config import TrainConfig, load
+from pipeline.training.config import Optimizer, TrainConfig, load
 from pipeline.training.loop import train
-from pipeline.training.plan import memory, plan
-from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
+from pipeline.training.optimizer import learning_rate
+from pipeline.training.plan import plan
+from tests.training_shards import log_of, picture, prose, steps_of, tiny, write_corpus, write_shard
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,17 +28,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def log_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def steps_of(folder: Path) -> list[dict[str, Any]]:
-    return [line for line in log_of(folder) if line["event"] == "step"]
-
-
 @pytest.fixture(scope="module")
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainConfig, list[str]]:
-    config, lines = tiny(corpus, tmp_path_factory.mktemp("run") / "model", steps=16), list[str]()
+    config, lines = tiny(corpus, tmp_path_factory.mktemp("run") / "run", steps=16, sight={"every": 4}), list[str]()
     assert train(config, lines.append) == Path(config.output)
     return config, lines
 
@@ -59,18 +51,19 @@ def test_each_step_is_a_line_of_figures(trained: tuple[TrainConfig, list[str]]) 
         assert 0 <= step["data_seconds"] <= step["seconds"]
     assert steps[-1]["epoch"] > 0
     shown = [line for line in lines if line.startswith("step ")]
-    assert len(shown) == 16
-    assert all(unit in shown[0] for unit in ("loss", "tokens/s", "images/s"))
+    assert [int(line.split()[1].partition("/")[0]) for line in shown] == [1, 4, 8, 12, 16]
+    assert all(unit in shown[0] for unit in ("loss", "tokens/s", "images/s", "padding", "data wait", "left"))
 
 
 def test_the_folder_loads_in_stock_transformers_and_generates_the_sample_again(
     trained: tuple[TrainConfig, list[str]], corpus: Path
 ) -> None:
-    folder = Path(trained[0].output)
+    run = Path(trained[0].output)
+    folder = run / "model"
     model = IdeficsForVisionText2Text.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     processor = AutoProcessor.from_pretrained(folder)
-    [sample] = [line for line in log_of(folder) if line["event"] == "sample"]
+    [sample] = [line for line in log_of(run) if line["event"] == "sample"]
     shard, row = sample["key"].split(":")
     number = int(row) * 2 + int(shard.removeprefix("train-")[:5])  # as write_corpus deals them out
     image = PIL.Image.open(write_picture(corpus.parent / "image", picture(number)))
@@ -101,7 +94,7 @@ def test_the_same_configuration_gives_the_same_losses_and_weights(
     other = train(config.model_copy(update={"output": str(tmp_path / "other"), "seed": 5}), lambda _: None)
     losses = [[step["loss"] for step in steps_of(Path(folder))] for folder in (config.output, again, other)]
     assert losses[0] == losses[1] != losses[2]
-    weights = [(Path(folder) / "model.safetensors").read_bytes() for folder in (config.output, again)]
+    weights = [(Path(folder) / "model" / "model.safetensors").read_bytes() for folder in (config.output, again)]
     assert weights[0] == weights[1]
 
 
@@ -109,7 +102,9 @@ def test_what_is_frozen_stays_and_what_is_trained_moves(trained: tuple[TrainConf
     config = trained[0]
     optimizer = config.optimizer.model_copy(update={"learning_rate": 1e-30, "final_learning_rate": 0.0})
     still = train(config.model_copy(update={"output": str(tmp_path / "still"), "optimizer": optimizer}), lambda _: None)
-    begun, ended = (IdeficsForVisionText2Text.from_pretrained(f).state_dict() for f in (still, config.output))
+    begun, ended = (
+        IdeficsForVisionText2Text.from_pretrained(Path(f) / "model").state_dict() for f in (still, config.output)
+    )
     moved = {name for name in begun if not torch.equal(begun[name], ended[name])}
     assert moved
     assert all("gated" in name or "perceiver" in name or "additional" in name for name in moved)
@@ -130,12 +125,15 @@ def test_a_corpus_without_images_trains_and_has_no_sample(tmp_path: Path) -> Non
     assert {step["images"] for step in steps_of(folder)} == {0}
 
 
+PACKED = {"tokens": 64, "images": 4, "window": 4}
+
+
 def test_broken_images_are_counted(tmp_path: Path) -> None:
     rows: list[list[str | bytes]] = [[prose(n, 20), picture(n), b"no image"] for n in range(4)]
     write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", rows)
     lines: list[str] = []
-    folder = train(tiny(tmp_path / "data", tmp_path / "model", steps=1, batch_size=1), lines.append)
-    assert log_of(folder)[-1] == {"event": "end", "documents_read": 4, "broken_images": 4}
+    folder = train(tiny(tmp_path / "data", tmp_path / "model", steps=1, batch_size=1, packing=PACKED), lines.append)
+    assert (log_of(folder)[-1]["documents_read"], log_of(folder)[-1]["broken_images"]) == (4, 4)
     assert "4 images could not be decoded and were left out" in lines
 
 
@@ -148,12 +146,45 @@ def test_a_page_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_second_training_takes_the_place_of_the_first(corpus: Path, tmp_path: Path) -> None:
-    config = tiny(corpus, tmp_path / "model", steps=1)
-    train(config, lambda _: None)
-    train(config.model_copy(update={"steps": 2}), lambda _: None)
-    assert len(steps_of(tmp_path / "model")) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+def test_a_step_is_the_same_in_one_micro_batch_or_four(corpus: Path, tmp_path: Path) -> None:
+    """Tokens weigh the same, though sequences hold more or fewer of them."""
+    found = []
+    for size in (4, 1):
+        config = tiny(corpus, tmp_path / f"run-{size}", steps=3, batch_size=4, micro_batch=size)
+        found.append(steps_of(train(config, lambda _: None)))
+    for whole, pieces in zip(*found, strict=True):
+        assert pieces["learned"] == whole["learned"]
+        for name in ("loss", "z_loss", "gradient_norm"):
+            assert pieces[name] == pytest.approx(whole[name], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("linear", [0.5, 1.0, 1.0, 0.8875, 0.775, 0.6625, 0.55, 0.4375, 0.325, 0.2125, 0.1]),
+        ("cosine", [0.5, 1.0, 1.0, 0.965746, 0.868198, 0.722208, 0.55, 0.377792, 0.231802, 0.134254, 0.1]),
+        ("wsd", [0.5, *[1.0] * 8, 0.55, 0.1]),
+    ],
+)
+def test_the_rate_is_a_function_of_the_step(schedule: str, expected: list[float]) -> None:
+    settings = Optimizer.model_validate(
+        {"learning_rate": 0.4, "final_learning_rate": 0.04, "warmup_steps": 2, "schedule": schedule, "scale": 0.5}
+    )
+    assert [learning_rate(step, 11, settings) / 0.2 for step in range(11)] == pytest.approx(expected, abs=1e-6)
+
+
+def test_twenty_steps_learn_a_corpus_by_heart(tmp_path: Path) -> None:
+    """To below a tenth of the first loss, everything trained."""
+    write_shard(
+        tmp_path / "data" / "train-00000-of-00001.parquet", [["the river bends south " * 8, picture(1), "a mill"]]
+    )
+    config = tiny(tmp_path / "data", tmp_path / "run", steps=20, batch_size=2)
+    rates = config.optimizer.model_copy(update={"learning_rate": 3e-2, "final_learning_rate": 1e-2, "warmup_steps": 0})
+    everything = config.model.model_copy(update={"train": ["*"]})
+    began = time.monotonic()
+    steps = steps_of(train(config.model_copy(update={"optimizer": rates, "model": everything}), lambda _: None))
+    assert time.monotonic() - began < 60
+    assert steps[-1]["loss"] < steps[0]["loss"] / 10
 
 
 def refused(config: TrainConfig) -> str:
@@ -177,15 +208,15 @@ def test_an_output_that_cannot_be_made_is_one_line(corpus: Path) -> None:
 def test_a_full_disk_is_one_line_and_keeps_the_model_that_is_there(corpus: Path, tmp_path: Path) -> None:
     config = tiny(corpus, tmp_path / "model", steps=1)
     train(config, lambda _: None)
-    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    before = (tmp_path / "model" / "model" / "model.safetensors").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        said = refused(config.model_copy(update={"seed": 3}))
+        said = refused(config.model_copy(update={"steps": 2}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "cannot be written" in said
-    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+    assert (tmp_path / "model" / "model" / "model.safetensors").read_bytes() == before
 
 
 def test_missing_shards_are_one_line_before_anything_is_written(tmp_path: Path) -> None:
@@ -202,7 +233,8 @@ def test_a_loss_that_is_no_number_names_rate_and_documents(corpus: Path, tmp_pat
     config = tiny(corpus, tmp_path / "model", steps=9)
     wild = config.optimizer.model_copy(update={"learning_rate": 1e30, "final_learning_rate": 1e30, "warmup_steps": 0})
     said = refused(config.model_copy(update={"optimizer": wild}))
-    assert "optimizer.learning_rate 1e+30: loss nan" in said
+    assert "step 2: no finite figures: loss nan" in said
+    assert "optimizer.learning_rate 1e+30 (then 1e+30): a lower one may help" in said
     assert "train-0000" in said
 
 
@@ -212,8 +244,7 @@ def test_the_plan_counts_parameters_memory_and_tokens(corpus: Path, trained: tup
     assert f"{start['parameters']:,}" in said
     assert f"{start['trained']:,}" in said
     assert "2 sequences x 64 tokens = 128 tokens, up to 8 images" in said
-    assert "12 documents, 2 shards" in said
-    assert memory(100, 10) == 400 + 3 * 40
+    assert "train: 12 documents" in said
     assert "not ready" in plan(tiny(corpus / "none", corpus))
 
 

@@ -10,7 +10,11 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.training.config import TrainConfig
+from pipeline.training.config import Data, TrainConfig
+from pipeline.training.data import decode
+from pipeline.training.image_forms import Idefics, Pictures
+from pipeline.training.packing import Window
+from pipeline.training.tokenizer import Vocabulary
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SCHEMA = pa.schema(
@@ -27,6 +31,16 @@ WORDS = (
     *("carry", "grain", "under", "an", "old", "stone", "bridge", "between", "yellow", "meadows"),
 )
 
+PAD, BOS, EOS, F, I = 0, 1, 2, 300, 301  # noqa: E741
+
+
+def spell(text: str) -> list[int]:
+    return [3 + byte for byte in text.encode()]
+
+
+BYTES = Vocabulary(spell, 300, PAD, BOS, EOS, F, I)  # a token a byte
+FORM = Idefics(28, I)
+
 Row = list[str | bytes]  # texts and image files, in order
 
 
@@ -37,6 +51,18 @@ def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> b
     file = io.BytesIO()
     PIL.Image.fromarray(pixels.astype(np.uint8)).save(file, kind)
     return file.getvalue()
+
+
+def shown(seed: int) -> Pictures:
+    """A picture as the tiny model sees it."""
+    pictures = decode(picture(seed), FORM, Data(path="none"))
+    assert pictures is not None
+    return pictures
+
+
+def window(key: str, ids: list[int], images: list[Pictures], source: int = 0) -> Window:
+    """A window of byte tokens, of which all is learned but its beginning and `<image>`."""
+    return Window(key, ids, images, [i not in {BOS, I} for i in ids], source)
 
 
 def prose(seed: int, words: int) -> str:
@@ -63,7 +89,7 @@ def write_corpus(folder: Path, documents: int = 12, shards: int = 2) -> None:
         write_shard(folder / f"train-{shard:05d}-of-{shards:05d}.parquet", rows)
 
 
-def tiny(data: Path, output: Path, **changes: Any) -> TrainConfig:
+def tiny(data: Path, output: Path, /, **changes: Any) -> TrainConfig:
     """The smallest model that has every part; `changes` replace whole sections or top-level values."""
     raw: dict[str, Any] = {
         "data": {"path": str(data)},
@@ -94,3 +120,19 @@ def tiny(data: Path, output: Path, **changes: Any) -> TrainConfig:
         "threads": 1,
     }
     return TrainConfig.model_validate(raw | changes)
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """The events of a training, by its output folder."""
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    return [line for line in log_of(folder) if line["event"] == "step"]
+
+
+def written(config: TrainConfig) -> str:
+    """The configuration as a file beside its output, for the command; its path."""
+    path = Path(f"{config.output}.yaml")
+    path.write_text(config.model_dump_json(), encoding="utf-8")
+    return str(path)

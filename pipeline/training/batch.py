@@ -1,34 +1,34 @@
-"""Sequences in; the tensors of one step out, with the masks that keep documents apart."""
+"""Sequences in; the tensors of one micro-batch out, with the masks that keep documents apart."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from pipeline.errors import UserError
-from pipeline.training import data
-from pipeline.training.config import TrainConfig
-from pipeline.training.packing import Sequence, image_index, sequences
+from pipeline.training.image_forms import ImageForm
+from pipeline.training.packing import Sequence, image_index, picture_index
 from pipeline.training.tokenizer import Vocabulary
 
 
 @dataclass(slots=True)
 class Batch:
-    """B sequences of L tokens with R images in all, at most N in a sequence (N is 1 where there are none)."""
+    """B sequences of L tokens with R pictures in all, at most N in a sequence (N is 1 where there are none)."""
 
     input_ids: Any  # int64 [B, L]
     labels: Any  # int64 [B, L]
     position: Any  # int64 [B, L]
     document: Any  # int64 [B, L], -1 on padding
-    image: Any  # int64 [B, L]: which of its sequence's images a token attends, -1 for none
-    pixels: Any  # uint8 [R, H, W, 3]: only images that are there
+    image: Any  # int64 [B, L]: the picture of its sequence that a token attends, or that an `<image>` among text shows
+    source: Any  # int64 [B, L], -1 on padding
+    pixels: Any  # uint8 [R, H, W, 3]: only pictures that are there
+    extent: Any  # int64 [R, 2]: height and width of the picture in it; the rest is padding, zero
     slots: Any  # int64 [R, 2]: sequence and place in it
     places: int  # N
-    keys: list[list[str]]  # documents, by sequence
-    epoch: int = 0
+    keys: list[list[str]]  # documents, by sequence and window
+    epoch: int = 0  # the furthest that a source of its lane has come to
+    state: dict[str, Any] = field(default_factory=dict)  # of its lane after this batch
+    notes: list[str] = field(default_factory=list)  # what the user should know of the files that were read for it
 
     @property
     def tokens(self) -> int:
@@ -37,32 +37,49 @@ class Batch:
 
     @property
     def images(self) -> int:
+        """Pictures; of Idefics3 an image has several."""
         return len(self.slots)
 
+    def to(self, device: Any) -> Self:
+        """The same batch on another device; from pinned memory, without waiting, where that is a GPU."""
+        device = torch.device(device)
+        if device.type != "cuda":
+            return self._each(lambda tensor: tensor.to(device))
+        return self.pin_memory()._each(lambda tensor: tensor.to(device, non_blocking=True))
 
-@dataclass(slots=True)
-class Counts:
-    """What was read so far."""
+    def pin_memory(self) -> Self:
+        return self._each(lambda tensor: tensor.pin_memory())
 
-    documents: int = 0
-    broken_images: int = 0
+    def _each(self, change: Any) -> Self:
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if torch.is_tensor(value)})
 
 
-def collate(packed: list[Sequence], vocabulary: Vocabulary, image_size: int) -> Batch:
+def collate(packed: list[Sequence], vocabulary: Vocabulary, form: ImageForm) -> Batch:
     """Stacks sequences; a batch without a single image is valid, too."""
     input_ids = np.stack([sequence.input_ids for sequence in packed])
     document = np.stack([sequence.document for sequence in packed])
-    pixels = [image for sequence in packed for image in sequence.images]
-    slots = [(row, place) for row, sequence in enumerate(packed) for place in range(len(sequence.images))]
+    if form.crossed:
+        image = image_index(input_ids, document, vocabulary.image)
+    else:
+        image = picture_index(input_ids, vocabulary.image, form.latents)
+    shown = [(row, pictures) for row, sequence in enumerate(packed) for pictures in sequence.images]
+    of = np.array([row for row, pictures in shown for _ in pictures.pixels], np.int64)
+    counts = np.bincount(of, minlength=len(packed))
+    places = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pixels = [np.zeros((0, *form.size, 3), np.uint8), *(pictures.pixels for _, pictures in shown)]
+    extent = [np.zeros((0, 2), np.int64), *(pictures.extent for _, pictures in shown)]
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         labels=torch.from_numpy(np.stack([sequence.labels for sequence in packed])),
         position=torch.from_numpy(np.stack([sequence.position for sequence in packed])),
         document=torch.from_numpy(document),
-        image=torch.from_numpy(image_index(input_ids, document, vocabulary.image)),
-        pixels=torch.from_numpy(np.stack(pixels) if pixels else np.zeros((0, image_size, image_size, 3), np.uint8)),
-        slots=torch.tensor(slots, dtype=torch.int64).reshape(-1, 2),
-        places=max(1, *(len(sequence.images) for sequence in packed)),
+        image=torch.from_numpy(image),
+        source=torch.from_numpy(np.stack([sequence.source for sequence in packed])),
+        pixels=torch.from_numpy(np.concatenate(pixels)),
+        extent=torch.from_numpy(np.concatenate(extent)),
+        slots=torch.from_numpy(np.stack([of, places], axis=-1)),
+        places=max(1, int(counts.max())),
         keys=[sequence.keys for sequence in packed],
     )
 
@@ -80,43 +97,3 @@ def self_attention_mask(document: Any) -> Any:
 def image_attention_mask(image: Any, places: int) -> Any:
     """One-hot over the N places for images, all zero for a token that attends none; int64 [B, L, N]."""
     return (image[..., None] == torch.arange(places, device=image.device)).long()
-
-
-def batches(
-    groups: list[data.RowGroup], vocabulary: Vocabulary, config: TrainConfig, counts: Counts
-) -> Iterator[Batch]:
-    """Batches without end, epoch after epoch; the last sequences of one may share a batch with the first of the next.
-
-    Raises:
-        UserError: an epoch went by without a single sequence.
-    """
-    stream = _epochs(groups, vocabulary, config, counts)
-    while drawn := list(islice(stream, config.batch_size)):
-        batch = collate([sequence for _, sequence in drawn], vocabulary, config.model.vision.image_size)
-        batch.epoch = drawn[-1][0]
-        yield batch
-
-
-def _epochs(
-    groups: list[data.RowGroup], vocabulary: Vocabulary, config: TrainConfig, counts: Counts
-) -> Iterator[tuple[int, Sequence]]:
-    size, pixels = config.model.vision.image_size, config.data.max_pixels
-    epoch = 0
-    while True:
-        documents = data.documents(groups, config.seed, epoch, image_size=size, max_pixels=pixels)
-        empty = True
-        for sequence in sequences(
-            _counted(documents, counts), vocabulary, config.packing, (config.seed, epoch), config.loss.fake_token
-        ):
-            empty = False
-            yield epoch, sequence
-        if empty:
-            raise UserError(f"{config.data.path}: no document of the {config.data.split} shards holds any text")
-        epoch += 1
-
-
-def _counted(stream: Iterator[data.Document], counts: Counts) -> Iterator[data.Document]:
-    for document in stream:
-        counts.documents += 1
-        counts.broken_images += document.broken_images
-        yield document

@@ -1,26 +1,49 @@
-"""Shards with image bytes in; documents as text and decoded images out, in an order of seed and epoch alone."""
+"""Rows of text and image bytes in; documents of text and pictures out, and Parquet shards as row groups."""
 
-import io
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL.Image
-import PIL.ImageOps
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.pixels import Broken, Reader, look
+from pipeline.training.config import Data
+from pipeline.training.image_forms import ImageForm, Pictures
 
-Pixels = NDArray[np.uint8]  # height, width, RGB
 
-# What the pipeline lets into shards; PIL's other decoders are never reached (one of them starts Ghostscript).
-FORMATS = ("JPEG", "PNG", "WEBP")
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Text of a dialogue, kept to the letter; `token`: it is the name of a special token and becomes that."""
+
+    text: str
+    learned: bool = False
+    token: bool = False
+
+
+@dataclass(slots=True)
+class Raw:
+    """A row as it was read. `key` is its file's name and its number there; bytes are an image, not yet decoded."""
+
+    key: str
+    pieces: list[str | Said | bytes]
+    missing_images: int = 0  # of which there are no bytes
+
+
+@dataclass(slots=True)
+class Document:
+    """A row as the model sees it."""
+
+    key: str
+    pieces: list[str | Said | Pictures]
+    broken_images: int = 0  # that could not be decoded, or were too many
+    missing_images: int = 0
+
+    @property
+    def images(self) -> int:
+        return sum(isinstance(piece, Pictures) for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,38 +51,70 @@ class RowGroup:
     path: Path
     index: int  # in its file
     rows: int
+    first: int  # row, in the file
 
 
-@dataclass(slots=True)
-class Document:
-    """A row as the model sees it. `key` is the shard's file name and the row's number in the whole file's order."""
+@dataclass(slots=True, weakref_slot=True)
+class Unit:
+    """What is read at once: rows by number. `notes` are lines for the user; `lost` counts what could not be read."""
 
-    key: str
-    pieces: list[str | Pixels]
-    broken_images: int = 0
+    rows: int
+    read: Callable[[int], Raw]
+    notes: list[str] = field(default_factory=list)
+    lost: int = 0
 
 
-def row_groups(folder: Path, split: str, max_bytes: int) -> list[RowGroup]:
-    """The row groups of `SPLIT-*.parquet`, by file name and place; only footers are read.
+def document(raw: Raw, form: ImageForm, settings: Data) -> Document:
+    """Decodes the images of a row; one that cannot be decoded is left out of its document and counted there."""
+    made = Document(raw.key, [], missing_images=raw.missing_images)
+    if not any(text.strip() for text in raw.pieces if isinstance(text, str)) and not any(
+        isinstance(piece, Said) for piece in raw.pieces
+    ):
+        return made  # nothing would be learned from it: its images are not worth a look
+    images = 0
+    for piece in raw.pieces:
+        if not isinstance(piece, bytes):
+            made.pieces.append(piece)
+            continue
+        images += 1
+        shown = decode(piece, form, settings) if images <= settings.max_images else None
+        if shown is None:
+            made.broken_images += 1
+        else:
+            made.pieces.append(shown)
+    return made
+
+
+def decode(data: bytes, form: ImageForm, settings: Data) -> Pictures | None:
+    """An image as the form shows it: its first frame, upright, on white where it is transparent.
+
+    None where the bytes are no image, are damaged, or are beyond the limits on bytes, pixels and seconds.
+    """
+    reader = Reader("pictures", form.enough, form.pictures)
+    seen = look(
+        data,
+        max_bytes=settings.max_bytes,
+        max_pixels=settings.max_pixels,
+        seconds=settings.seconds,
+        readers=[reader],
+    )
+    return None if isinstance(seen, Broken) else seen.read["pictures"]
+
+
+def row_groups(paths: Sequence[Path], max_bytes: int) -> list[RowGroup]:
+    """The row groups of Parquet files, in order; only footers are read.
 
     Raises:
-        UserError: no such folder, no shard of that split, a file that is no Parquet, a schema without image bytes, a
-            row group of more than `max_bytes`, or no rows at all.
+        UserError: a file that is no Parquet, or a row group of more than `max_bytes`.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; it should hold the shards with image bytes that carnac run writes")
-    paths = sorted(folder.glob(f"{split}-*.parquet"))
-    if not paths:
-        splits = sorted({path.name.rpartition("-")[0].split("-")[0] for path in folder.glob("*-*.parquet")})
-        raise UserError(f"{folder}: no {split}-*.parquet in it (splits found: {', '.join(splits) or 'none'})")
     groups = []
     for path in paths:
         try:
             with pq.ParquetFile(path) as file:
-                metadata, schema = file.metadata, file.schema_arrow
+                metadata = file.metadata
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: no readable Parquet file: {_first_line(error)}") from None
-        _check_schema(path, schema)
+            raise UserError(f"{path}: no readable Parquet file: {first_line(error)}") from None
+        first = 0
         for index in range(metadata.num_row_groups):
             group = metadata.row_group(index)
             if group.total_byte_size > max_bytes:
@@ -67,44 +122,10 @@ def row_groups(folder: Path, split: str, max_bytes: int) -> list[RowGroup]:
                     f"{path}: row group {index} holds {group.total_byte_size} bytes, over data.max_row_group "
                     f"{max_bytes}; write the shards with smaller row groups"
                 )
-            groups.append(RowGroup(path, index, group.num_rows))
-    if not any(group.rows for group in groups):
-        raise UserError(f"{folder}: its {split} shards hold no documents")
+            if group.num_rows:
+                groups.append(RowGroup(path, index, group.num_rows, first))
+            first += group.num_rows
     return groups
-
-
-def documents(
-    groups: list[RowGroup], seed: int, epoch: int, *, image_size: int, max_pixels: int, start: int = 0
-) -> Iterator[Document]:
-    """One epoch's documents from the `start`-th on: row groups shuffled, and the rows within each.
-
-    What lies before `start` is not read, unless it is in the same row group. An image that cannot be decoded is left
-    out of its document and counted there.
-
-    Raises:
-        UserError: a row group that cannot be read.
-    """
-    for place in np.random.default_rng((seed, epoch)).permutation(len(groups)):
-        group = groups[place]
-        if start >= group.rows:
-            start -= group.rows
-            continue
-        table = read(group, ["images", "texts"])
-        first_row = sum(other.rows for other in groups if other.path == group.path and other.index < group.index)
-        for row in np.random.default_rng((seed, epoch, int(place))).permutation(group.rows)[start:]:
-            [values] = table.slice(row, 1).to_pylist()
-            yield _document(f"{group.path.name}:{first_row + row}", values, image_size, max_pixels)
-        start = 0
-
-
-def texts(groups: list[RowGroup], limit: int) -> Iterator[str]:
-    """The texts of the first `limit` documents, in the order of the shards; images are not read."""
-    for group in groups:
-        for row in read(group, ["texts"]).column("texts").to_pylist()[:limit]:
-            yield from (text for text in row or () if text)
-        limit -= min(limit, group.rows)
-        if not limit:
-            return
 
 
 def read(group: RowGroup, columns: list[str]) -> Any:
@@ -117,76 +138,59 @@ def read(group: RowGroup, columns: list[str]) -> Any:
         with pq.ParquetFile(group.path) as file:
             return file.read_row_group(group.index, columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{group.path}: row group {group.index} cannot be read: {_first_line(error)}") from None
+        raise UserError(f"{group.path}: row group {group.index} cannot be read: {first_line(error)}") from None
 
 
-def decode(data: bytes, size: int, max_pixels: int) -> Pixels | None:
-    """An image as `size` × `size` RGB, as `IdeficsImageProcessor` makes it (bicubic, transparency on white).
+def schema_of(path: Path) -> Any:
+    """The Arrow schema of a Parquet file whose footer is readable."""
+    with pq.ParquetFile(path) as file:
+        return file.schema_arrow
 
-    None where the bytes are no JPEG, PNG or WebP, are damaged, or hold more than `max_pixels`.
+
+def shards(folder: Path, split: str) -> list[Path]:
+    """`SPLIT-*.parquet` in a folder, as the pipeline writes them, by name.
+
+    Raises:
+        UserError: no such folder, or no shard of that split.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hostile files make PIL warn of many things; only a failure counts
-            with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    return None
-                upright = PIL.ImageOps.exif_transpose(image)
-                return np.array(_rgb(upright).resize((size, size), PIL.Image.Resampling.BICUBIC))
-    except Exception:  # PIL's decoders raise nearly anything on damaged input: OSError, SyntaxError, struct.error …
-        return None
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; it should hold the shards with image bytes that carnac run writes")
+    paths = sorted(folder.glob(f"{split}-*.parquet"))
+    if not paths:
+        splits = sorted({path.name.rpartition("-")[0].split("-")[0] for path in folder.glob("*-*.parquet")})
+        raise UserError(f"{folder}: no {split}-*.parquet in it (splits found: {', '.join(splits) or 'none'})")
+    return paths
 
 
-def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if "A" not in image.getbands() and image.info.get("transparency") is None:
-        return image.convert("RGB")
-    white = PIL.Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return PIL.Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+def check_schema(path: Path, schema: Any, *, bytes_needed: bool = True) -> None:
+    """Refuses what is no shard of ours, nor of OBELICS's form.
 
-
-def _document(key: str, row: dict[str, Any], image_size: int, max_pixels: int) -> Document:
-    document = Document(key, [])
-    for text, image in zip_longest(row["texts"] or (), row["images"] or ()):
-        if text is not None:
-            document.pieces.append(text)
-        if image is not None:
-            pixels = decode(image["bytes"] or b"", image_size, max_pixels)
-            if pixels is None:
-                document.broken_images += 1
-            else:
-                document.pieces.append(pixels)
-    return document
-
-
-def _check_schema(path: Path, schema: Any) -> None:
-    for name, expected, matches in (
-        ("texts", "list<string>", _is_text),
-        ("images", "list<struct<bytes, path>>", _is_image),
-    ):
+    Raises:
+        UserError: a column is missing or of another type, or images are addresses where bytes are needed.
+    """
+    for name, expected in (("texts", "list<string>"), ("images", "list<struct<bytes, path>>")):
         if name not in schema.names:
             raise UserError(f"{path}: no column {name!r}; expected {expected} (columns: {', '.join(schema.names)})")
         found = schema.field(name).type
-        if not (pa.types.is_list(found) or pa.types.is_large_list(found)) or not matches(found.value_type):
-            said = (
-                "these shards hold addresses alone, training needs those with bytes; " if _is_text_list(found) else ""
-            )
+        listed = pa.types.is_list(found) or pa.types.is_large_list(found)
+        text = listed and is_text(found.value_type)
+        if name == "images" and listed and (is_image(found.value_type) or (text and not bytes_needed)):
+            continue
+        if name != "texts" or not text:
+            said = "these shards hold addresses alone, training needs those with bytes; " if text else ""
             raise UserError(f"{path}: column {name!r}: {said}expected {expected}, found {found}")
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_text_list(kind: Any) -> bool:
-    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type))
-
-
-def _is_image(kind: Any) -> bool:
+def is_image(kind: Any) -> bool:
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         return False
     data = kind.field("bytes").type
     return bool(pa.types.is_binary(data) or pa.types.is_large_binary(data))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

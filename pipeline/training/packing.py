@@ -1,30 +1,29 @@
 """Documents in; sequences of one fixed length out, packed best-fit, in which no document sees another.
 
-An image is `<fake_token_around_image><image><fake_token_around_image>`; neighbours share the token between them. A
-document is `<s> … </s>`; one that is longer than a sequence, or has too many images, is cut into consecutive windows,
-each with `<s>` of its own, `</s>` only in the last.
+An image is `<fake_token_around_image>`, the tokens of its form, and that token again. A document is `<s> … </s>`; one
+that is longer than a sequence, or has too many images, is cut into consecutive windows, each with `<s>` of its own,
+`</s>` only in the last.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.document import END_OF_DOCUMENT
-from pipeline.training.config import Packing
-from pipeline.training.data import Document, Pixels
+from pipeline.training.data import Document, Said
+from pipeline.training.image_forms import ImageForm, Pictures
 from pipeline.training.tokenizer import Vocabulary
 
 Ids = NDArray[np.int64]
 
 IGNORED = -100  # a label that has no loss; torch's convention
-NONE = -1  # no document (padding), no image
+NONE = -1  # no document (padding), no image, no source
 
-# An image in a window's last quarter opens the next window instead: else the text about it would not see it.
-# m4 drew its windows' starts from the stretch of the same length before an image.
-LATE = 0.75
+# An image in a window's last tenth opens the next window instead: else the text about it would not see it. m4 drew its
+# windows' starts from three quarters of a window before an image; a last quarter left free so often costs 4 % of padding.
+LATE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,9 @@ class Window:
 
     key: str
     ids: list[int]
-    images: list[Pixels]
+    images: list[Pictures]
+    learned: list[bool]  # by id: whether it is to be predicted
+    source: int = 0
 
 
 @dataclass(slots=True)
@@ -44,7 +45,8 @@ class Sequence:
     labels: Ids  # the token itself where it is to be predicted, else `IGNORED`
     document: Ids  # which window a token is of: 0, 1, …; `NONE` on padding
     position: Ids  # counted from each window's start
-    images: list[Pixels] = field(default_factory=list)
+    source: Ids  # of the window; `NONE` on padding
+    images: list[Pictures] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # of the documents, by window
 
     @property
@@ -52,40 +54,38 @@ class Sequence:
         return int((self.document != NONE).sum())
 
 
-def sequences(
-    stream: Iterable[Document],
+@dataclass(frozen=True, slots=True)
+class _Text:
+    ids: list[int]
+    learned: bool
+
+
+def windows(
+    document: Document,
     vocabulary: Vocabulary,
-    packing: Packing,
-    seed: tuple[int, ...],
+    form: ImageForm,
+    tokens: int,
+    images: int,
+    *,
     fake_label: bool = True,
-) -> Iterator[Sequence]:
-    """Packs `packing.window` documents at a time; yields their sequences shuffled, as packing sorts them by length.
+    source: int = 0,
+) -> Iterator[Window]:
+    """The windows of a document; those in which nothing is learned but the end and the tokens around images are left out.
 
-    The shuffle is a function of `seed` and of the number of the window.
+    `tokens` is a sequence's length and at least two more than the form's longest image.
     """
-    tokens, images = packing.tokens, packing.images
-    documents = iter(stream)
-    number = 0
-    while batch := list(islice(documents, packing.window)):
-        packed = pack([w for d in batch for w in windows(d, vocabulary, tokens, images)], tokens, images)
-        for place in np.random.default_rng((*seed, number)).permutation(len(packed)):
-            yield assemble(packed[place], vocabulary, tokens, fake_label)
-        number += 1
-
-
-def windows(document: Document, vocabulary: Vocabulary, tokens: int, images: int) -> Iterator[Window]:
-    """The windows of a document; those without any text are left out, as nothing would be learned from them."""
-    outside_text = {vocabulary.bos, vocabulary.eos, vocabulary.fake, vocabulary.image}
     for pieces in split(document.pieces):
-        units = [vocabulary.encode(piece) if isinstance(piece, str) else piece for piece in pieces]
-        for ids, held in _cut(units, vocabulary, tokens, images):
-            if not outside_text.issuperset(ids):
-                yield Window(document.key, ids, held)
+        units = [piece if isinstance(piece, Pictures) else _text(piece, vocabulary) for piece in pieces]
+        spoken = any(isinstance(piece, Said) for piece in pieces)  # of a dialogue answers alone are learned
+        for ids, learned, held in _cut(units, vocabulary, form, tokens, images, fake_label and not spoken, not spoken):
+            outside_text = {vocabulary.eos, vocabulary.fake}
+            if any(known and i not in outside_text for i, known in zip(ids[1:], learned[1:], strict=True)):
+                yield Window(document.key, ids, held, learned, source)
 
 
-def split(pieces: Iterable[str | Pixels]) -> list[list[str | Pixels]]:
+def split(pieces: Iterable[str | Said | Pictures]) -> list[list[str | Said | Pictures]]:
     """Splits where the text says that another document begins; joins texts that stand together by a blank line."""
-    parts: list[list[str | Pixels]] = [[]]
+    parts: list[list[str | Said | Pictures]] = [[]]
     for piece in pieces:
         if not isinstance(piece, str):
             parts[-1].append(piece)
@@ -121,29 +121,35 @@ def pack(windows: list[Window], tokens: int, images: int) -> list[list[Window]]:
     return packed
 
 
-def assemble(windows: list[Window], vocabulary: Vocabulary, tokens: int, fake_label: bool = True) -> Sequence:
-    """One sequence from windows that fit it."""
+def assemble(windows: Iterable[Window], vocabulary: Vocabulary, tokens: int) -> Sequence:
+    """One sequence from windows that fit it; from none, one of padding alone."""
     input_ids: Ids = np.full(tokens, vocabulary.pad, dtype=np.int64)
+    labels: Ids = np.full(tokens, IGNORED, dtype=np.int64)
     document: Ids = np.full(tokens, NONE, dtype=np.int64)
+    source: Ids = np.full(tokens, NONE, dtype=np.int64)
     position: Ids = np.zeros(tokens, dtype=np.int64)
+    made = Sequence(input_ids, labels, document, position, source)
     start = 0
     for number, window in enumerate(windows):
         end = start + len(window.ids)
         input_ids[start:end] = window.ids
+        labels[start:end] = np.where(window.learned, window.ids, IGNORED)
         document[start:end] = number
+        source[start:end] = window.source
         position[start:end] = np.arange(end - start)
+        made.images += window.images
+        made.keys.append(window.key)
         start = end
-    learned = (document != NONE) & (position > 0) & (input_ids != vocabulary.image)
-    if not fake_label:
-        learned &= input_ids != vocabulary.fake
-    return Sequence(
-        input_ids,
-        np.where(learned, input_ids, IGNORED),
-        document,
-        position,
-        [image for window in windows for image in window.images],
-        [window.key for window in windows],
-    )
+    return made
+
+
+def picture_index(input_ids: Ids, image: int, latents: int) -> Ids:
+    """For each `<image>` the picture that it shows, counted through the sequence, `latents` tokens each; `NONE` elsewhere.
+
+    Works along the last axis; the families that take pictures among the text.
+    """
+    is_image = input_ids == image
+    return np.where(is_image, (np.cumsum(is_image, axis=-1) - 1) // latents, NONE)
 
 
 def image_index(input_ids: Ids, document: Ids, image: int) -> Ids:
@@ -160,33 +166,55 @@ def image_index(input_ids: Ids, document: Ids, image: int) -> Ids:
     return np.where(latest >= begin, np.cumsum(is_image, axis=-1) - 1, NONE)
 
 
+def _text(piece: str | Said, vocabulary: Vocabulary) -> _Text:
+    if isinstance(piece, str):
+        return _Text(vocabulary.encode(piece), True)
+    ids = [vocabulary.token(piece.text)] if piece.token else vocabulary.within(piece.text)
+    return _Text(ids, piece.learned)
+
+
 def _cut(
-    units: list[list[int] | Pixels], vocabulary: Vocabulary, tokens: int, images: int
-) -> Iterator[tuple[list[int], list[Pixels]]]:
-    fake, image = vocabulary.fake, vocabulary.image
-    left = 1 + sum(len(unit) if isinstance(unit, list) else 3 for unit in units)  # tokens still to come, at most
-    ids, held = [vocabulary.bos], list[Pixels]()
-    for unit in units:
-        if isinstance(unit, list):
+    units: list[_Text | Pictures],
+    vocabulary: Vocabulary,
+    form: ImageForm,
+    tokens: int,
+    images: int,
+    fake_label: bool,
+    end_label: bool,
+) -> Iterator[tuple[list[int], list[bool], list[Pictures]]]:
+    fake = vocabulary.fake
+    shown = [None if isinstance(unit, _Text) else form.ids(unit) for unit in units]
+    left = sum(
+        len(unit.ids) if isinstance(unit, _Text) else len(ids or ()) + 2 for unit, ids in zip(units, shown, strict=True)
+    )  # tokens still to come, at most, without </s>
+    ids, learned, held = [vocabulary.bos], [False], list[Pictures]()
+    for unit, between in zip(units, shown, strict=True):
+        if isinstance(unit, _Text):
             at = 0
-            while at < len(unit):
+            while at < len(unit.ids):
                 if len(ids) == tokens:
-                    yield ids, held
-                    ids, held = [vocabulary.bos], []
-                more = unit[at : at + tokens - len(ids)]
+                    yield ids, learned, held
+                    ids, learned, held = [vocabulary.bos], [False], []
+                more = unit.ids[at : at + tokens - len(ids)]
                 ids += more
+                learned += [unit.learned] * len(more)
                 at += len(more)
-            left -= len(unit)
+            left -= len(unit.ids)
             continue
-        needed = 2 if ids[-1] == fake else 3
-        full = len(held) == images or len(ids) + needed > tokens
-        late = len(ids) > LATE * tokens and len(ids) + left > tokens
+        assert between is not None
+        joins = form.shared and ids[-1] == fake
+        full = len(held) == images or len(ids) + len(between) + (1 if joins else 2) > tokens
+        late = len(ids) > LATE * tokens and len(ids) + left + 1 > tokens
         if full or late:
-            yield ids, held
-            ids, held = [vocabulary.bos], []
-        ids += [image, fake] if ids[-1] == fake else [fake, image, fake]
+            yield ids, learned, held
+            ids, learned, held = [vocabulary.bos], [False], []
+            joins = False
+        ids += [*between, fake] if joins else [fake, *between, fake]
+        # What stands between the two, an image's shape and its layout, cannot be known from the text before it.
+        learned += ([] if joins else [fake_label]) + [False] * len(between) + [fake_label]
         held.append(unit)
-        left -= 3
+        left -= len(between) + 2
     if len(ids) < tokens:
         ids.append(vocabulary.eos)
-    yield ids, held
+        learned.append(end_label)
+    yield ids, learned, held

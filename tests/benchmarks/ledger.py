@@ -53,7 +53,7 @@ def judge_texts(run: Run) -> Stage:
     plain = run.each(
         "text", judge, c.text, documents=run.each("documents", read_documents, c.extract, warc=run.warcs())
     )
-    scored = run.each("scores", score_texts, c.scores, documents=plain)
+    scored = run.each("scores", score_texts, c.scores.asked, documents=plain)
     return run.each("score_rules", judge, c.score_rules, documents=scored)
 
 

@@ -35,7 +35,7 @@ def carnac(paths: list[Path], folder: Path) -> int:
     with Run(settings, "road.yaml") as run:
         pages = run.each("documents", read_documents, settings.extract, warc=run.warcs())
         plain = run.each("text", judge, settings.text, documents=pages)
-        run.each("scores", score_texts, settings.scores, documents=plain)
+        run.each("scores", score_texts, settings.scores.asked, documents=plain)
     return sum(receipt.rows_in for receipt in pages.receipts.values())
 
 
