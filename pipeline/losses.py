@@ -67,8 +67,7 @@ def write_index(files: list[Path], folder: Path) -> None:
 
 def add_losses(work: Work, settings: "TrainingLoss") -> None:
     """Writes down each document's loss, where one is known."""
-    [folder] = work.inputs["losses"]
-    known = Sorted.open(Path(folder), NAME)
+    known = Sorted.open(work.folder("losses"), NAME)
     found = 0
     for document in work.documents():
         value = _loss(known, _key(document.url, document.warc_filename, document.warc_record_offset))

@@ -46,6 +46,7 @@ class Lane:
     ended: bool = False
     _walks: list[Walk] = field(default_factory=list)
     _stream: Iterator[Sequence] | None = None
+    _counts: dict[str, dict[str, int]] = field(default_factory=dict)  # with the pack at hand, without the next
 
     def __post_init__(self) -> None:
         config = self.feed.config
@@ -56,6 +57,7 @@ class Lane:
         if self.state is None:
             self.state = {"pack": 0, "given": 0, "sources": state_of(self._walks)}
         goto(self._walks, self.state["sources"])
+        self._counts = self.state["sources"]
 
     def batch(self, size: int) -> Batch:
         """The next `size` sequences; when the sources have ended, what is left, and padding.
@@ -69,8 +71,8 @@ class Lane:
         feed = self.feed
         drawn += [assemble([], feed.vocabulary, feed.config.packing.tokens) for _ in range(size - len(drawn))]
         batch = collate(drawn, feed.vocabulary, feed.form)
-        batch.epoch = max(walk.share.epoch for walk in self._walks)
-        counts = state_of(self._walks)
+        batch.epoch = max(share["epoch"] for share in self._counts.values())
+        counts = {name: dict(share) for name, share in self._counts.items()}
         batch.state = {**copy.deepcopy(self.state or {}), "lane": self.number, "ended": self.ended, "counts": counts}
         batch.notes, self.notes = self.notes, []
         return batch
@@ -84,6 +86,7 @@ class Lane:
             number, given = self.state["pack"], self.state["given"]
             packed = pack(drawn, tokens, images)
             after = {"pack": number + 1, "given": 0, "sources": state_of(self._walks)}
+            self._counts = after["sources"]
             following, share = self._pack(), -(-config.packing.window // len(packed))
             drawn = []
             # Packing sorts by length; without a shuffle the longest would always come first.
@@ -97,7 +100,7 @@ class Lane:
                 kept = [window for window in packed[place] if window.key not in self.feed.leave_out]
                 yield assemble(kept, vocabulary, tokens)
             drawn += itertools.chain.from_iterable(following)
-        self.ended = True
+        self._counts, self.ended = state_of(self._walks), True
 
     def _pack(self) -> Iterator[list[Window]]:
         """The windows of each of the next documents, until there are enough to put together."""
