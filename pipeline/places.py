@@ -63,7 +63,11 @@ _here = _Here()
 def use(settings: "Store", folder: Path) -> None:
     """From now on this process asks stores by these settings, and keeps in `folder` what is not yet there."""
     _here.settings, _here.folder = settings, folder
-    scratch()
+
+
+def leave() -> None:
+    """The folder is not this process's any more."""
+    _here.folder = None
 
 
 def settings() -> "Store":

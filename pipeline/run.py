@@ -160,6 +160,8 @@ class Run:
             with suppress(OSError):  # another run of this machine may be using it
                 self.local.rmdir()
             raise
+        if on_store(self.folder):
+            places.scratch()
         use(*self.asking)
         about.cache_clear()  # of runs before in this process
         answered.cache_clear()
@@ -180,6 +182,7 @@ class Run:
             remove_leftovers(self.local)  # of workers that had to be ended
         elif error is None and on_store(self.folder):
             shutil.rmtree(self.local, ignore_errors=True)
+        places.leave()
         self.lease.__exit__(kind, error, trace)
 
     @property

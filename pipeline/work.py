@@ -318,7 +318,9 @@ def perform(job: Job) -> None:
     receipt.trace = [line for death in job.deadly.values() for line in (death.how, *death.trace)]
     if job.storing:
         places.use(*job.storing)
-    if not on_store(job.prefix):  # there it was removed before the first job of the stage began, with one call for many
+    if on_store(job.prefix):
+        scratch()  # which a machine that works for others does not have yet
+    else:  # there it was removed before the first job of the stage began, with one call for many
         clear(job.prefix, None if on_second_try() else job.stale)
     if job.asking:
         asking.use(*job.asking)

@@ -54,7 +54,7 @@ def test_an_older_capture_that_is_a_near_duplicate_too_goes_as_an_older_capture(
 
 
 def test_verdicts_on_another_shard_say_nothing_about_this_one(tmp_path: Path) -> None:
-    files = {number: (f"shard={number}/data_0.parquet",) for number in (1, 10)}
+    files: dict[int | None, tuple[str, ...]] = {n: (f"shard={n}/data_0.parquet",) for n in (1, 10)}
     [other] = said(tmp_path, "latest_url", {"row": 0, "twin_shard": 0, "twin_row": 1}, shard=1)["latest_url"]
     answer = Answer(tmp_path / "latest_url", "f", files)
     assert answer.of(1) == (other,)
