@@ -295,7 +295,7 @@ def _connect(settings: EngineSettings) -> None:
         raise UserError(f"RAY_ADDRESS: {address} is for Ray's client, which cannot run queries; start the run {SUBMIT}")
     if address == "local":  # a token of its own, so that none has to be made in the user's home
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init(address="local", num_cpus=settings.workers, include_dashboard=False, **quiet)
+        ray.init(address="local", num_cpus=settings.workers or None, include_dashboard=False, **quiet)
         return
     if address != "auto":
         _reach(address)
