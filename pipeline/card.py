@@ -12,7 +12,7 @@ from pipeline.storage import aside
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.run import Stage
+    from pipeline.stages import Stage
 
 # The size categories of the Hub's dataset cards.
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]

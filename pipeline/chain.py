@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.readback import FORMS
-from pipeline.run import digest
+from pipeline.versions import digest
 from pipeline.work import Receipt
 
 EXPORT = "export"  # the stage whose tables are the corpus

@@ -21,7 +21,8 @@ from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import Benchmark
-    from pipeline.run import Answer, Run, Stage
+    from pipeline.run import Run
+    from pipeline.stages import Answer, Stage
 
     Sets = tuple[Benchmark, ...]
 
@@ -43,7 +44,7 @@ def read_benchmarks(run: "Run", sets: "Sets") -> "Answer":
     Raises:
         UserError: a set that cannot be read; nothing is said to be clean that was not compared.
     """
-    from pipeline.run import Stage
+    from pipeline.stages import Stage
 
     paths: dict[int, tuple[str, ...]] = {number: (benchmark.path,) for number, benchmark in enumerate(sets)}
     read = run.each("benchmarks", index_set, sets, set=Stage("sets", paths, dict(enumerate(map(_content, sets)))))

@@ -16,7 +16,8 @@ from pipeline.work import Work
 
 if TYPE_CHECKING:
     from pipeline.config import NearDuplicate
-    from pipeline.run import Answer, Run, Stage, Table
+    from pipeline.run import Run
+    from pipeline.stages import Answer, Stage, Table
 
 MAX_ROUNDS = 40  # large-star and small-star end within log² of the longest chain; this is a chain of millions
 

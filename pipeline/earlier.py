@@ -18,7 +18,7 @@ from pipeline.work import Work
 
 if TYPE_CHECKING:
     from pipeline.config import Duplicates
-    from pipeline.run import Stage
+    from pipeline.stages import Stage
 
 # Where a run keeps what it decided, the later decision on a document last.
 ANSWERS = {

@@ -17,7 +17,7 @@ from pipeline.work import Work, key64, read_receipt
 
 if TYPE_CHECKING:
     from pipeline.config import Export
-    from pipeline.run import Stage
+    from pipeline.stages import Stage
 
 SPLITS = ("train", "validation")
 SUMS = "SHA256SUMS"  # of the files of a corpus, as `sha256sum -c` reads them

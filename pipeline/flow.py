@@ -14,8 +14,9 @@ from pipeline.images import get_images
 from pipeline.judge import judge, judge_images
 from pipeline.keys import make_keys
 from pipeline.losses import add_losses, read_losses
-from pipeline.run import Run, Stage
+from pipeline.run import Run
 from pipeline.scores import score_texts
+from pipeline.stages import Stage
 from pipeline.verdicts import apply_verdicts
 
 

@@ -15,7 +15,8 @@ from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import Duplicates, NearImage
-    from pipeline.run import Answer, Run, Stage, Table
+    from pipeline.run import Run
+    from pipeline.stages import Answer, Stage, Table
 
 _HASH = [
     (f"h{number}", pa.int64()) for number in range(WORDS)

@@ -13,7 +13,8 @@ from pipeline.work import Work, key64
 
 if TYPE_CHECKING:
     from pipeline.config import TrainingLoss
-    from pipeline.run import Answer, Run
+    from pipeline.run import Run
+    from pipeline.stages import Answer
 
 # By these a document is known in another run: its page's address, and the record that it was read from. A page that was
 # captured anew is another text.

@@ -17,8 +17,9 @@ from pipeline.engine import LocalEngine
 from pipeline.errors import UserError
 from pipeline.flow import flow
 from pipeline.receipts import stage_receipts
-from pipeline.run import Run, Stage
+from pipeline.run import Run
 from pipeline.shards import Part, Picked, can_be_cut, shard_of
+from pipeline.stages import Stage
 from pipeline.storage import list_warcs
 from pipeline.work import Receipt
 

@@ -1,19 +1,15 @@
 """A run: stages and queries in order, each done only where its fingerprint is not that of a receipt already there."""
 
-import ast
 import hashlib
 import json
 import os
 import re
 import shutil
 import string
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,7 +32,9 @@ from pipeline.receipts import Known, answered, finished, partitions, slim, stage
 from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.sight import Sight
+from pipeline.stages import Answer, Stage, Table, stage_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
+from pipeline.versions import code_version, digest
 from pipeline.work import (
     COUNTERS,
     QUARANTINED,
@@ -52,80 +50,6 @@ from pipeline.work import (
 )
 
 QUERIES = Path(__file__).parent / "queries"
-ROOT = Path(__file__).parent.parent
-DATA = [ROOT / "filters" / "data", ROOT / "pipeline" / "html" / "data"]  # word lists and models that come along
-
-
-@dataclass(frozen=True)
-class Table:
-    """Parquet files and one fingerprint for all of them."""
-
-    files: list[str]
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage left: prefixes and a fingerprint for each shard that did not fail, and the receipts."""
-
-    name: str
-    prefixes: dict[int, tuple[str, ...]]
-    fingerprints: dict[int, str]
-    receipts: dict[int, Receipt] = field(default_factory=dict)  # slim
-    held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by prefix the tables there, where that is known
-
-    def by_content(self, table: str) -> "Stage":
-        """The same, known by what this table holds: of what servers answer, which no setting determines."""
-        told = {shard: read_receipt(place(prefixes[0])) for shard, prefixes in self.prefixes.items()}
-        digests = {shard: digest(receipt.tables.get(table)) for shard, receipt in told.items() if receipt}
-        return Stage(self.name, self.prefixes, digests, self.receipts, self.held)
-
-    def table(self, name: str) -> Table:
-        files = [
-            f"{prefix}.{name}.parquet"
-            for prefixes in self.prefixes.values()
-            for prefix in prefixes
-            if name in self.held.get(prefix, (name,))
-        ]
-        return Table(files, f"{name} {digest(sorted(self.fingerprints.items()))}")
-
-    def beside(self, other: "Stage") -> "Stage":
-        """The shards of both; of one that both have, what both left."""
-        shards = sorted({*self.prefixes, *other.prefixes})
-        prefixes = {shard: self.prefixes.get(shard, ()) + other.prefixes.get(shard, ()) for shard in shards}
-        marks = {shard: [s.fingerprints[shard] for s in (self, other) if shard in s.fingerprints] for shard in shards}
-        fingerprints = {shard: " ".join(found) for shard, found in marks.items()}
-        return Stage(self.name, prefixes, fingerprints, self.receipts | other.receipts, self.held | other.held)
-
-    def grouped(self, groups: Sequence[Sequence[int]]) -> "Stage":
-        """The same shards, several taken for one."""
-        prefixes = {i: tuple(p for shard in group for p in self.prefixes[shard]) for i, group in enumerate(groups)}
-        fingerprints = {i: " ".join(self.fingerprints[shard] for shard in group) for i, group in enumerate(groups)}
-        return Stage(self.name, prefixes, fingerprints, held=self.held)
-
-
-def _stage(name: str, folder: Path, receipts: dict[int, Receipt]) -> Stage:
-    """The stage whose shards have left these receipts in a folder."""
-    prefixes: dict[int, tuple[str, ...]] = {shard: (str(folder / f"{shard:05d}"),) for shard in receipts}
-    fingerprints = {shard: receipt.fingerprint for shard, receipt in receipts.items()}
-    held = {prefixes[shard][0]: tuple(map(sys.intern, receipt.tables)) for shard, receipt in receipts.items()}
-    return Stage(name, prefixes, fingerprints, receipts, held)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a query left: a folder with one partition a shard. `names`: of the files in it, as its receipt tells them."""
-
-    folder: Path
-    fingerprint: str
-    names: dict[int | None, tuple[str, ...]]
-
-    def table(self) -> Table:
-        return Table(sorted(file for shard in self.names for file in self.of(shard)), self.fingerprint)
-
-    def of(self, shard: int | None) -> tuple[str, ...]:
-        """The files for a shard; by None those that are for all of them."""
-        return tuple(str(self.folder / name) for name in self.names.get(shard, ()))
 
 
 class Run:
@@ -277,7 +201,7 @@ class Run:
             if on_store(folder) and finished(folder) is None:
                 raise UserError(f"{self.path}: input.against: {folder}: is not whole; run that configuration again")
             whole = {receipt.shard: slim(receipt) for receipt in stage_receipts(folder) if not receipt.error}
-            found = found.beside(_stage(name, folder, whole))
+            found = found.beside(stage_of(name, folder, whole))
         return found
 
     def judges(self) -> Stage:
@@ -370,7 +294,7 @@ class Run:
         if shards and not whole:
             raise WorkFailed(f"{name}: every shard failed; the first: {receipts[shards[0]].error}")
         self._check_quarantine(name, list(whole.values()))
-        return _stage(name, folder, whole)
+        return stage_of(name, folder, whole)
 
     def _check_quarantine(self, name: str, receipts: list[Receipt]) -> None:
         """A rule may fail on an odd page; one that fails on many would change the corpus, so the run stops."""
@@ -550,56 +474,3 @@ def _weight(stages: dict[str, Stage], shard: int) -> int:
     if "warc" not in stages:
         return 1
     return shard_of(stages["warc"].prefixes[shard]).weight
-
-
-def digest(value: Any) -> str:
-    """24 hexadecimal digits that tell one value from another."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
-
-
-@cache
-def code_version(module: str) -> str:
-    """A hash of the module's source, of all modules of ours that it imports and of the shipped data that these name: the
-    version of a stage's code. Settings are hashed by value, so the module that checks them does not count."""
-    return digest(_sources(module))
-
-
-def _sources(module: str) -> dict[str, str]:
-    """By name the text of each module, and the digest of each word list or model that one of them reads."""
-    sources: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in sources or name == "pipeline.config":
-            continue
-        sources[name] = _source(name).read_text(encoding="utf-8")
-        waiting += sorted(_imports(sources[name]))
-    shipped = [path for folder in DATA for path in sorted(folder.iterdir()) if path.is_file()]
-    read = [path for path in shipped if any(f'"{path.name}"' in source for source in sources.values())]
-    return sources | {path.name: sha256_of(path) for path in read}
-
-
-@cache  # stages share most of their modules
-def _imports(source: str) -> set[str]:
-    """The modules of ours that a source imports, within functions too; those statements alone are looked at."""
-    found = set()
-    waiting: list[ast.AST] = [ast.parse(source)]
-    while waiting:
-        node = waiting.pop()
-        for inside in ("body", "orelse", "finalbody", "handlers", "cases"):
-            statements = getattr(node, inside, [])
-            waiting += statements if isinstance(statements, list) else []
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("pipeline", "filters"):
-            found.add(node.module)
-            found |= {
-                f"{node.module}.{alias.name}" for alias in node.names if _source(f"{node.module}.{alias.name}").exists()
-            }
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.split(".")[0] in ("pipeline", "filters")}
-    return found
-
-
-def _source(module: str) -> Path:
-    """The file of a module of ours; found without importing it, which could ask for an extra that is not installed."""
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -15,7 +15,8 @@ from pipeline.cli import main
 from pipeline.config import Config
 from pipeline.documents import read_documents
 from pipeline.errors import UserError
-from pipeline.run import Run, Stage
+from pipeline.run import Run
+from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.work import read_receipt
 from tests.crawl_host import BAD, CRAWL, PLACE, CrawlHost, publish, serving

@@ -12,7 +12,8 @@ from pipeline.config import Config, NearDuplicate
 from pipeline.document import Document
 from pipeline.duplicates import EDGES, components, in_common, near_duplicates
 from pipeline.keys import BANDS, IMAGES, PAGES, PARAGRAPHS, SIGNATURES, make_keys, sign
-from pipeline.run import Run, Stage
+from pipeline.run import Run
+from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.work import read_receipt
 from tests.documents import DATE, document, image, write_documents, write_rows

@@ -15,7 +15,7 @@ from pipeline.config import Export
 from pipeline.document import Document, Hole, Image
 from pipeline.export import groups, publish, split_of, to_published, write_shards
 from pipeline.images import PIXELS
-from pipeline.run import Stage
+from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.work import Receipt
 from tests.crawls import picture, prose

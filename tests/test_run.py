@@ -22,8 +22,9 @@ from pipeline.cli import main
 from pipeline.config import Extract
 from pipeline.deadline import deadline
 from pipeline.documents import RECORDS, read_documents
-from pipeline.run import DATA, Run, _sources
+from pipeline.run import Run
 from pipeline.storage import read_rows
+from pipeline.versions import DATA, _sources
 from pipeline.work import WORKER_DIED, Work
 from tests.conftest import ROOT
 from tests.crawls import crawl, page, picture, prose, write_warc

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import Duplicates
-from pipeline.run import Answer
+from pipeline.stages import Answer
 from pipeline.verdicts import apply_verdicts
 from tests.documents import document, image, pieces, run_stage, write_verdicts
 

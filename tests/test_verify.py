@@ -20,9 +20,9 @@ from pipeline.cli import main
 from pipeline.config import Images
 from pipeline.errors import UserError
 from pipeline.places import place, read_bytes, remove
-from pipeline.run import digest
 from pipeline.storage import TableWriter
 from pipeline.verify import Piece, _each, verify
+from pipeline.versions import digest
 from tests.conftest import ROOT
 from tests.crawls import crawl, picture
 from tests.test_run import write_configuration

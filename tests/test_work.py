@@ -18,7 +18,8 @@ from pipeline.document import Document
 from pipeline.engine import LocalEngine, Spare
 from pipeline.errors import StorageFull
 from pipeline.judge import judge
-from pipeline.run import Run, Stage
+from pipeline.run import Run
+from pipeline.stages import Stage
 from pipeline.storage import read_rows, sha256_of, write_json
 from pipeline.work import (
     COUNTERS,

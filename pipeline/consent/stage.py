@@ -23,7 +23,8 @@ from pipeline.work import Work
 
 if TYPE_CHECKING:
     from pipeline.config import Consent
-    from pipeline.run import Answer, Run, Stage
+    from pipeline.run import Run
+    from pipeline.stages import Answer, Stage
 
 
 def asked(run: "Run", documents: "Stage") -> "dict[str, Stage | Answer]":

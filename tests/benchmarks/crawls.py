@@ -19,7 +19,8 @@ from warcio.archiveiterator import ArchiveIterator
 from pipeline import warc
 from pipeline.config import Config
 from pipeline.documents import read_documents
-from pipeline.run import Run, Stage
+from pipeline.run import Run
+from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.warc import Damage, Record
 from tests.crawl_host import BAD, CRAWL, CrawlHost, publish, serving

@@ -26,7 +26,8 @@ from pipeline.duplicates import near_duplicates
 from pipeline.engine import LocalEngine
 from pipeline.keys import make_keys
 from pipeline.minhash import curve, shingles, signature
-from pipeline.run import Run, Stage
+from pipeline.run import Run
+from pipeline.stages import Stage
 from tests.benchmarks import synthetic_keys
 from tests.benchmarks.filters import Texts, fastest
 from tests.conftest import ROOT

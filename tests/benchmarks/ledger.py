@@ -25,9 +25,10 @@ from pipeline.documents import read_documents
 from pipeline.engine import LocalEngine, Spare
 from pipeline.flow import flow
 from pipeline.judge import judge
-from pipeline.run import Run, Stage
+from pipeline.run import Run
 from pipeline.sample import write
 from pipeline.scores import score_texts
+from pipeline.stages import Stage
 from pipeline.work import Work
 from pipeline.worker import Death, Shard
 from tests.conftest import ROOT

@@ -19,11 +19,11 @@ from pathlib import Path
 from pipeline.cli import main as carnac
 from pipeline.config import Images
 from pipeline.report import funnel, receipts
-from pipeline.run import digest
 from pipeline.sample import write
 from pipeline.slow import Slowest
 from pipeline.storage import write_json
 from pipeline.verify import verify
+from pipeline.versions import digest
 from pipeline.work import read_receipt
 from tests.conftest import ROOT
 

@@ -27,7 +27,8 @@ from pipeline.config import Config, EngineSettings, NearDuplicate
 from pipeline.duplicates import near_duplicates
 from pipeline.engine import LocalEngine
 from pipeline.keys import BANDS, PAGES, SIGNATURES
-from pipeline.run import QUERIES, Run, Stage
+from pipeline.run import QUERIES, Run
+from pipeline.stages import Stage
 from pipeline.work import Receipt, write_receipt
 from tests.conftest import ROOT
 
