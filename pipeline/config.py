@@ -154,7 +154,7 @@ class Resources(Section):
 STAGES = (
     "benchmarks", "consent", "decontaminate", "decontaminate_images", "documents", "earlier", "export", "fetched", "final",
     "image_keys", "image_rules", "images", "keys", "near_duplicate", "near_image", "score_rules", "scores", "text",
-    "unique", "unique_images",
+    "training_loss", "unique", "unique_images",
 )  # fmt: skip
 
 

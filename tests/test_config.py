@@ -63,7 +63,7 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
             ),
         ),
         ("engine: {workers: two}", ("engine.workers: input should be a valid integer", "found 'two'")),
-        ("engine: {workers: 0}", ("engine.workers: input should be greater than or equal to 1, found 0",)),
+        ("engine: {workers: -1}", ("engine.workers: input should be greater than or equal to 0, found -1",)),
         ("export: {validation: 1}", ("export.validation: input should be less than 1, found 1",)),
         ("export: {forms: [pictures]}", ("export.forms.0: input should be 'images' or 'urls', found 'pictures'",)),
         ("export: {forms: []}", ("export.forms: list should have at least 1 item",)),

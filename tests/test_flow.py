@@ -155,8 +155,8 @@ def test_a_model_trained_on_the_corpus_loads_in_transformers_and_generates(quick
     script = f"""
 import torch
 from transformers import AutoTokenizer, IdeficsForVisionText2Text
-model = IdeficsForVisionText2Text.from_pretrained({str(tmp_path / "model")!r})
-tokenizer = AutoTokenizer.from_pretrained({str(tmp_path / "model")!r})
+model = IdeficsForVisionText2Text.from_pretrained({str(tmp_path / "model" / "model")!r})
+tokenizer = AutoTokenizer.from_pretrained({str(tmp_path / "model" / "model")!r})
 ids = tokenizer("<fake_token_around_image><image><fake_token_around_image> The moon", return_tensors="pt").input_ids
 size = model.config.vision_config.image_size
 mask = torch.ones(1, ids.shape[1], 1, dtype=torch.long)

@@ -46,7 +46,8 @@ def test_a_loss_goes_to_the_document_of_its_record(tmp_path: Path) -> None:
     ]
     write_index(files, tmp_path / "index")
     settings = TrainingLoss(path=str(tmp_path))
-    outcome = run_stage(add_losses, settings, [one, two], tmp_path / "run", losses=(str(tmp_path / "index"),))
+    index = tuple(map(str, sorted((tmp_path / "index").iterdir())))
+    outcome = run_stage(add_losses, settings, [one, two], tmp_path / "run", losses=index)
     assert [page.scores for page in outcome.kept] == [{"training_loss": 2.5}, {}]
     assert outcome.receipt.notes == {"scored": 1}
 

@@ -33,7 +33,7 @@ def drawn(size: tuple[int, int], seed: int = 1) -> PIL.Image.Image:
 def configured(family: str, tokens: int = 512, **images: Any) -> TrainConfig:
     base = tiny(Path("data"), Path("model")).model_dump()
     base["model"] |= {"family": family, "max_position_embeddings": 4096}
-    shown = {"form": family, "latents": None if family == "idefics" else 4, "longest": 84, "shortest": 10, **images}
+    shown = {"longest": 84, "shortest": 10, **images}
     return TrainConfig.model_validate(base | {"images": shown, "packing": {"tokens": tokens, "images": 4}})
 
 

@@ -244,7 +244,7 @@ def test_the_plan_counts_parameters_memory_and_tokens(corpus: Path, trained: tup
     assert f"{start['parameters']:,}" in said
     assert f"{start['trained']:,}" in said
     assert "2 sequences x 64 tokens = 128 tokens, up to 8 images" in said
-    assert f"{corpus}: 12 documents" in said
+    assert f"{corpus}, train: 12 documents" in said
     assert "not ready" in plan(tiny(corpus / "none", corpus))
 
 
