@@ -6,6 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 # A test process a core, whoever is free takes the next; each holds up to a gigabyte.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
+export OMP_NUM_THREADS := 1
 
 .PHONY: help quickstart check test slow format clean
 .DEFAULT_GOAL := help

@@ -1,12 +1,23 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = ["the cat sat on the mat", "a dog ran over the hill and the cat slept", "rain fell all day"] * 20
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_worker() -> Iterator[None]:
+    """Where tests run side by side a run of theirs has one worker, unless its configuration says how many."""
+    before = os.cpu_count
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.cpu_count = lambda: 1
+    yield
+    os.cpu_count = before
 
 
 @pytest.fixture(scope="session")

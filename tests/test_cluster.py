@@ -68,6 +68,7 @@ def spare(shard: int, death: Death) -> int | None:
     return shard + 10 if shard == 4 else None
 
 
+@pytest.mark.slow
 def test_deaths_on_ray_are_told_as_on_one_machine(nodes: Any, tmp_path: Path) -> None:
     with engine.RayEngine(settings(patience=1), []) as ray:
         ended = dict(ray.each(partial(misbehave, str(tmp_path)), range(6), spare))
@@ -196,6 +197,7 @@ def test_a_worker_with_other_code_or_without_a_file_is_told() -> None:
     assert told.startswith("does not see /nowhere/model.onnx and 1 more: ")
 
 
+@pytest.mark.slow
 def test_a_file_that_a_node_does_not_see_stops_the_run_before_any_work(nodes: Any) -> None:
     from pipeline.errors import UserError
 
@@ -206,6 +208,7 @@ def test_a_file_that_a_node_does_not_see_stops_the_run_before_any_work(nodes: An
         pass
 
 
+@pytest.mark.slow
 def test_a_cluster_is_started_where_none_is_named(tmp_path: Path) -> None:
     """Without a token in the user's home."""
     script = (

@@ -63,6 +63,7 @@ def test_a_crawl_that_is_drawn_whole_is_foretold_to_the_page_and_compared_with_i
     assert "real" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_planned_changes_no_byte_of_the_corpus(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     crawl(tmp_path / "crawl", files=1, pages=2)
     path = write_configuration(tmp_path)
@@ -74,6 +75,7 @@ def test_what_is_planned_changes_no_byte_of_the_corpus(tmp_path: Path, capfd: py
     assert corpus_of(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_a_sixth_of_a_crawl_foretells_the_rest_within_its_spread(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
