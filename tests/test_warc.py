@@ -147,7 +147,7 @@ def test_wrong_lengths_cost_their_record_only(tmp_path: Path) -> None:
     [
         (b"", "it is empty"),
         (b"<html><p>no crawl</p></html>", "is no WARC or ARC file"),
-        (gzip.compress(b"<html>"), "is no WARC or ARC file"),
+        (gzip.compress(b"<html>", mtime=0), "is no WARC or ARC file"),
         (b"\x1f\x8b\x08" + b"\0" * 99, "is no WARC or ARC file"),
         (b"PK\x03\x04....", "is a ZIP: a WACZ is read if"),
         (b"\x28\xb5\x2f\xfd....", "is no WARC or ARC file"),
@@ -211,8 +211,8 @@ CHUNKED = b"".join(
 @pytest.mark.parametrize(
     ("headers", "stored"),
     [
-        ([("Content-Encoding", "gzip")], gzip.compress(PAGE)),
-        ([("Content-Encoding", "gzip")], gzip.compress(PAGE[:50]) + gzip.compress(PAGE[50:])),
+        ([("Content-Encoding", "gzip")], gzip.compress(PAGE, mtime=0)),
+        ([("Content-Encoding", "gzip")], gzip.compress(PAGE[:50], mtime=0) + gzip.compress(PAGE[50:], mtime=0)),
         ([("Content-Encoding", "GZip")], PAGE),  # undone by the crawler
         ([("content-encoding", "deflate")], zlib.compress(PAGE)),
         ([("Content-Encoding", "deflate")], raw_deflate(PAGE)),
@@ -221,10 +221,10 @@ CHUNKED = b"".join(
         ([("Content-Encoding", "br")], PAGE),
         ([("Transfer-Encoding", "chunked")], CHUNKED + b"0\r\n\r\n"),
         ([("Transfer-Encoding", "chunked")], PAGE),
-        ([("Content-Encoding", "br, gzip")], gzip.compress(brotli.compress(PAGE))),
+        ([("Content-Encoding", "br, gzip")], gzip.compress(brotli.compress(PAGE), mtime=0)),
         (
             [("Content-Encoding", "gzip"), ("Transfer-Encoding", "chunked")],
-            b"%x\r\n%s\r\n0\r\n\r\n" % (len(gzip.compress(PAGE)), gzip.compress(PAGE)),
+            b"%x\r\n%s\r\n0\r\n\r\n" % (len(gzip.compress(PAGE, mtime=0)), gzip.compress(PAGE, mtime=0)),
         ),
         ([("Content-Encoding", "x-unheard-of")], PAGE),
     ],
@@ -240,7 +240,7 @@ def test_codings_are_undone(tmp_path: Path, headers: list[tuple[str, str]], stor
 @pytest.mark.parametrize(
     ("coding", "stored"),
     [
-        ("gzip", gzip.compress(bytes(50 << 20))),
+        ("gzip", gzip.compress(bytes(50 << 20), mtime=0)),
         ("deflate", zlib.compress(bytes(50 << 20))),
         ("br", brotli.compress(bytes(50 << 20), quality=1)),
         ("zstd", pa.compress(bytes(50 << 20), codec="zstd", asbytes=True)),
@@ -252,7 +252,7 @@ def test_a_bomb_is_cut_at_the_cap(coding: str, stored: bytes) -> None:
     assert cut
 
 
-@pytest.mark.parametrize(("coding", "stored"), [("gzip", gzip.compress(PAGE)), ("chunked", CHUNKED)])
+@pytest.mark.parametrize(("coding", "stored"), [("gzip", gzip.compress(PAGE, mtime=0)), ("chunked", CHUNKED)])
 def test_a_broken_coding_keeps_what_can_be_read(coding: str, stored: bytes) -> None:
     body, cut = payload.decoded(stored[: len(stored) * 2 // 3], coding, 1 << 20)
     assert body
@@ -270,7 +270,8 @@ def test_no_payload_raises(data: bytes, coding: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.binary(max_size=300), st.sampled_from([b"", b"WARC/1.0\r\n", gzip.compress(b"WARC/1.0\r\n\r\n"), record(b"x")])
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"WARC/1.0\r\n", gzip.compress(b"WARC/1.0\r\n\r\n", mtime=0), record(b"x")]),
 )
 def test_no_file_raises_but_the_users_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, before: bytes
@@ -491,10 +492,10 @@ def test_folded_and_lower_case_fields_are_read(tmp_path: Path) -> None:
     [
         ("gzip", b"<p>not at all"),
         ("gzip, br, zstd, deflate", PAGE),
-        ("deflate, gzip", gzip.compress(zlib.compress(PAGE))),
-        ("gzip, gzip", gzip.compress(gzip.compress(PAGE))),
+        ("deflate, gzip", gzip.compress(zlib.compress(PAGE), mtime=0)),
+        ("gzip, gzip", gzip.compress(gzip.compress(PAGE, mtime=0), mtime=0)),
         ("zstd", zstd.compress(PAGE[:100]) + zstd.compress(PAGE[100:])),
-        ("", gzip.compress(PAGE)),
+        ("", gzip.compress(PAGE, mtime=0)),
     ],
 )
 def test_a_coding_is_undone_where_the_bytes_show_it_said_or_not(codings: str, stored: bytes) -> None:
