@@ -33,6 +33,7 @@ def test_each_shard_is_of_one_part() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_three_parts_leave_the_same_bytes_and_one_that_was_killed_is_started_again(tmp_path: Path) -> None:
     path = write_configuration(tmp_path, files=4, pages=2)

@@ -188,6 +188,7 @@ def test_without_a_price_there_is_no_money_but_a_word(tmp_path: Path, capfd: pyt
     assert "no price, so not in the money: core_hour, gpu_hour, gb_read, gb_month, thousand_requests" in str(plan)
 
 
+@pytest.mark.slow
 def test_a_plan_of_another_configuration_or_a_damaged_one_is_made_anew(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

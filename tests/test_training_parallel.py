@@ -62,7 +62,7 @@ def near(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> float:
     return float(max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs))
 
 
-@pytest.mark.parametrize("shard", ["none", "fsdp"])
+@pytest.mark.parametrize("shard", [pytest.param("none", marks=pytest.mark.slow), "fsdp"])
 def test_two_ranks_equal_one_and_one_goes_on_where_two_were(
     corpus: Path, alone: TrainConfig, tmp_path: Path, shard: str
 ) -> None:
@@ -91,6 +91,7 @@ def test_two_ranks_equal_one_and_one_goes_on_where_two_were(
     assert mark(config.output, STEPS)["data"] == mark(alone.output, STEPS)["data"]
 
 
+@pytest.mark.slow
 def test_a_mistake_is_said_once(corpus: Path, tmp_path: Path) -> None:
     run = two_ranks(configured(corpus, tmp_path / "run", data={"path": str(corpus), "lanes": 1}))
     assert run.returncode != 0
