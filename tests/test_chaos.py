@@ -16,7 +16,8 @@ from tests.clusters import cluster, left_by, run, write_configuration
 from tests.conftest import ROOT
 
 ENGINES = ["local", "ray"]
-SEEDS = range(1, 1 + int(os.environ.get("CARNAC_CHAOS", "5")))  # half a minute each, a whole one on Ray; try 10 of a night
+# Half a minute each, a whole one on Ray; CARNAC_CHAOS=10 for a night.
+SEEDS = range(1, 1 + int(os.environ.get("CARNAC_CHAOS", "5")))
 
 
 @pytest.fixture(scope="module")
