@@ -43,13 +43,16 @@ def left_over(address: str) -> list[str]:
     return [name for name in sizes(place(address)) if any(part.startswith(".") for part in name.split("/"))]
 
 
-def test_a_folder_memory_and_s3_end_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way lies apart from that of a test beside this one, whose output has the same address elsewhere."""
+    (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+
+
+def test_a_folder_memory_and_s3_end_with_the_same_bytes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     MemoryFileSystem.store.clear()
-    (tmp_path / "tmp").mkdir()
     crawl(tmp_path / "crawl")
     path = str(write_configuration(tmp_path))
     assert main(["run", path]) == 0
