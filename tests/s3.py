@@ -5,6 +5,7 @@ import http.server
 import random
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ def serving_s3(bucket: str, faults: float = 0, delay: float = 0, seed: int = 1) 
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
+    # What servers of this process held before is there still.
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=10).close()
     proxy = Unreliable(address, faults, delay, seed) if faults else None
     try:
         with pytest.MonkeyPatch.context() as patch:
