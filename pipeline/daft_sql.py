@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.engine import EMPTY
+
 TOGETHER = 64  # shards whose answers one task puts in order
 _ORDER = re.compile(r"\bORDER BY ([\w., ]+)$")  # of the whole query; all of ours end so, or say nothing
 
@@ -41,7 +43,7 @@ class Asker:
             _settle(written, folder, by, order_of(query), answer.schema().column_names())
             shutil.rmtree(raw, ignore_errors=True)
         if not written:  # what reads the answer needs its columns
-            pq.write_table(answer.schema().to_pyarrow_schema().empty_table(), folder / "none.parquet")
+            pq.write_table(answer.schema().to_pyarrow_schema().empty_table(), folder / EMPTY)
 
 
 def order_of(query: str) -> list[str]:

@@ -20,6 +20,17 @@ def one_worker() -> Iterator[None]:
     os.cpu_count = before
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Models of a test are so small that threads would only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def material() -> Path:
     """The folder of real pages, crawls and images; its tests are skipped where it is absent."""

@@ -18,6 +18,8 @@ from pipeline.training.packing import Window, assemble
 from pipeline.training.tokenizer import Vocabulary
 from tests.training_shards import BOS, EOS, F, I, picture, tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAMILIES = ("idefics2", "idefics3")
 STOCK = {"idefics2": Idefics2ForConditionalGeneration, "idefics3": Idefics3ForConditionalGeneration}
 
@@ -91,14 +93,6 @@ def stock_logits(family: str, stock: Any, model: Any, batch: Batch) -> Any:
         {"pixel_values": (pixels * real[:, None])[None], "pixel_attention_mask": real[None]} if batch.images else {}
     )
     return stock(input_ids=batch.input_ids, **images, use_cache=False).logits
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

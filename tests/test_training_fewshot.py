@@ -1,7 +1,6 @@
 """Few-shot prompts as IDEFICS is evaluated, from small sets; the measures of what a model answers."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
 
 from pipeline.cli import main
@@ -21,13 +19,7 @@ from pipeline.training.metrics import vqa_accuracy
 from tests.exported_models import write_idefics, write_idefics3
 from tests.training_shards import picture, tiny, write_corpus
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

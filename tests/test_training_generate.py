@@ -2,7 +2,7 @@
 
 import io
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,14 @@ from tests.exported_models import write_idefics, write_idefics2, write_idefics3
 from tests.test_training_export import configured, greedy, made, prompt
 from tests.training_shards import picture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     "idefics": write_idefics,
     "idefics2": write_idefics2,
     "idefics2 split": partial(write_idefics2, splitting=True),
     "idefics3": write_idefics3,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

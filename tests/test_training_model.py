@@ -1,6 +1,5 @@
 """The model: what is trained, how it begins, and that a packed document is computed as if it stood alone."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,6 +21,8 @@ from pipeline.training.optimizer import adamw, learning_rate
 from pipeline.training.packing import Window, assemble
 from tests.training_shards import BOS, BYTES, EOS, FORM, F, I, shown, tiny, window
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = tiny(Path("data"), Path("model"))
 
 
@@ -31,15 +32,6 @@ DOCUMENTS = [
     window("c", [BOS, F, I, F, 30, 31, 32, EOS], [shown(4)]),
     window("d", [BOS, 40, 41, 42, F, I, F, 43], [shown(5)]),  # cut: no end
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small only wait for one another's threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def open_gates(model: Any) -> Any:

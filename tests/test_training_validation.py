@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,9 @@ from tests.test_training_export import made as export_made
 from tests.test_training_families import settings
 from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = Ranks(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -54,18 +54,7 @@ class Parquet:
         group = self.groups[unit]
         present = data.schema_of(group.path).names
         table = data.read(group, [name for name in _columns(self.source) if name in present])
-        resolve = self.images.of(
-            address
-            for row in (table.to_pylist() if self.images else ())
-            for address in rows.addresses(row, self.source.columns)
-        )
-
-        def read(row: int) -> Raw:
-            [values] = table.slice(row, 1).to_pylist()
-            key = f"{self.prefix}{group.path.name}:{group.first + row}"
-            return rows.raw(key, values, self.source, self.settings.template, resolve)
-
-        return Unit(group.rows, read)
+        return _of_table(table, f"{self.prefix}{group.path.name}", group.first, self)
 
     def texts(self, unit: int) -> Iterator[list[str]]:
         group = self.groups[unit]
@@ -131,6 +120,21 @@ class Lines:
         return found, lost
 
 
+def _of_table(table: Any, name: str, first: int, of: "Parquet | Saved") -> Unit:
+    """The rows of an Arrow table, the first of which is the `first` of all that is called `name`."""
+    resolve = of.images.of(
+        address
+        for row in (table.to_pylist() if of.images else ())
+        for address in rows.addresses(row, of.source.columns)
+    )
+
+    def read(row: int) -> Raw:
+        [values] = table.slice(row, 1).to_pylist()
+        return rows.raw(f"{name}:{first + row}", values, of.source, of.settings.template, resolve)
+
+    return Unit(len(table), read)
+
+
 @dataclass(slots=True)
 class Saved:
     """What `datasets.save_to_disk` wrote, opened anew in each process."""
@@ -156,18 +160,7 @@ class Saved:
     def open(self, unit: int) -> Unit:
         first = unit * BLOCK
         table = self._table(unit, _columns(self.source))
-        resolve = self.images.of(
-            address
-            for row in (table.to_pylist() if self.images else ())
-            for address in rows.addresses(row, self.source.columns)
-        )
-
-        def read(row: int) -> Raw:
-            [values] = table.slice(row, 1).to_pylist()
-            key = f"{self.prefix}{Path(self.source.path).name}:{first + row}"
-            return rows.raw(key, values, self.source, self.settings.template, resolve)
-
-        return Unit(len(table), read)
+        return _of_table(table, f"{self.prefix}{Path(self.source.path).name}", first, self)
 
     def texts(self, unit: int) -> Iterator[list[str]]:
         for row in self._table(unit, _columns(self.source, images=False)).to_pylist():
