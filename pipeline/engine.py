@@ -3,10 +3,9 @@
 import multiprocessing
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,7 +13,7 @@ from typing import Protocol, Self
 from pipeline.config import EngineSettings
 from pipeline.database import connect, quoted, read_parquet
 from pipeline.errors import StorageFull
-from pipeline.worker import SPAWN, Death, Shard, alone, prepare
+from pipeline.worker import Death, Shard, Worker, alone
 
 # How DuckDB says that it could not write for want of room.
 _FULL = ("No space left", "File too large", "quota exceeded", "Could not write", "max_temp_directory_size")
@@ -61,8 +60,9 @@ class LocalEngine:
         self.patience = settings.patience
         self.spill = Path(settings.spill) if settings.spill else spill
         self.deaths = self.retries = 0  # of workers, and shards that were tried again for it
-        self._pool: ProcessPoolExecutor | None = None
-        self._seconds: ThreadPoolExecutor | None = None  # each thread waits for the process of a second try
+        self._idle: list[Worker] = []
+        self._asking: ThreadPoolExecutor | None = None  # each thread waits for one process
+        self._over = False
         # Workers share the cores among themselves already; numpy's own threads would only get into their way.
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -73,12 +73,14 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         if error is not None:
             for process in multiprocessing.active_children():
                 process.kill()
-        for pool in (self._pool, self._seconds):
-            if pool is not None:
-                pool.shutdown(cancel_futures=True)
+        if self._asking is not None:
+            self._asking.shutdown(cancel_futures=True)
+        while self._idle:
+            self._idle.pop().end()
 
     def each(
         self,
@@ -87,51 +89,41 @@ class LocalEngine:
         spare: Spare[Shard] | None = None,
         stage: str = "",
     ) -> Iterator[tuple[Shard, Death | None]]:
-        """Exceptions of the task itself pass through. A worker that dies takes the pool along, and nobody knows whose
-        shard killed it: each one that was under way gets its second try."""
-        queue = deque(shards)
+        """Exceptions of the task itself pass through."""
+        if self._asking is None:
+            self._asking = ThreadPoolExecutor(self.workers)
+        queue = iter(shards)
         running: dict[Future[Death | None], Shard] = {}
-        again: deque[Shard] = deque()
-        while queue or running or again:
-            # No more than one shard a worker is handed out, so that few are suspects when a worker dies.
-            while (queue or again) and len(running) < self.workers:
-                if again:
-                    shard = again.popleft()
-                    self.retries += 1
-                    running[self._submit_alone(task, shard, spare)] = shard
-                    continue
-                shard = queue.popleft()
-                try:
-                    running[self._submit(task, shard)] = shard
-                except BrokenProcessPool:  # found out before any of its futures was
-                    queue.appendleft(shard)
-                    break
+        while True:
+            for shard in islice(queue, self.workers - len(running)):
+                running[self._asking.submit(self._do, task, shard, spare)] = shard
+            if not running:
+                return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                shard = running.pop(future)
-                try:
-                    death = future.result()
-                except BrokenProcessPool:
-                    again.append(shard)
-                    if self._pool is not None:
-                        self.deaths += 1
-                        self._pool.shutdown()
-                        self._pool = None
-                else:
-                    self.deaths += death is not None
-                    yield shard, death
+                yield running.pop(future), future.result()
 
-    def _submit(self, task: Callable[[Shard], None], shard: Shard) -> "Future[Death | None]":
-        if self._pool is None:
-            patience = (self.patience,)
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=SPAWN, initializer=prepare, initargs=patience)
-        return self._pool.submit(task, shard)  # a task answers None
-
-    def _submit_alone(
-        self, task: Callable[[Shard], None], shard: Shard, spare: Spare[Shard] | None
-    ) -> "Future[Death | None]":
-        if self._seconds is None:
-            self._seconds = ThreadPoolExecutor(self.workers)
-        return self._seconds.submit(alone, task, shard, spare, self.patience)
+    def _do(self, task: Callable[[Shard], None], shard: Shard, spare: Spare[Shard] | None) -> Death | None:
+        """In a thread: has a worker do the shard, and if that dies, a process of the shard's own."""
+        try:
+            worker = self._idle.pop()  # which a thread has done with
+        except IndexError:
+            worker = Worker(self.patience)
+        try:
+            done = worker.ask(task, shard)
+        except BaseException:
+            worker.end()
+            raise
+        if done:
+            self._idle.append(worker)
+            return None
+        worker.end()
+        if self._over:  # it did not die of the shard
+            return None
+        self.deaths += 1
+        self.retries += 1
+        death = alone(task, shard, spare, self.patience)
+        self.deaths += death is not None
+        return death
 
     def sql(self, query: str, out: Path, by: str | None = "shard", **tables: Sequence[str]) -> None:
         import duckdb

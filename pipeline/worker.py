@@ -25,6 +25,7 @@ KILLS = (
 # Objects between two searches for cycles, and searches between two of older objects (`gc.set_threshold`): a page makes
 # thousands of objects and no cycle, and Python's own 700 would have each page searched many times.
 COLLECTED = (50_000, 20, 20)
+GRACE = 10.0  # seconds in which a process without a task ends by itself
 TRACE = 40  # lines of a stack dump that are kept
 _HUNG = "Timeout ("  # how faulthandler begins the dump of a process that it ends
 
@@ -105,6 +106,44 @@ def on_second_try() -> bool:
     return _watch.second
 
 
+class Worker:
+    """A process of ours that does one task after another, each asked for through a pipe of its own: when it dies, at
+    whatever moment, the pipe ends, and nobody else waits for a lock that it held."""
+
+    def __init__(self, patience: float, second: bool = False) -> None:
+        """`second`: another process died of what this one is to do, so its last stack is kept."""
+        self._trace = tempfile.NamedTemporaryFile(prefix="carnac-", suffix=".trace") if second else None  # noqa: SIM115
+        self._pipe, theirs = SPAWN.Pipe()
+        trace = self._trace.name if self._trace else os.devnull
+        self.process = SPAWN.Process(target=_work, args=(theirs, patience, trace, second))
+        self.process.start()
+        theirs.close()
+
+    def ask(self, task: Callable[[Shard], None], shard: Shard) -> bool:
+        """Whether the task was done; if not, the process has died. What the task raises passes through."""
+        try:
+            self._pipe.send((task, shard))
+            error = self._pipe.recv()
+        except (EOFError, OSError):
+            return False
+        if error is not None:
+            raise error
+        return True
+
+    def end(self) -> tuple[int, list[str]]:
+        """Ends the process; its exit status, and its last stack as far as it left one."""
+        self._pipe.close()
+        self.process.join(GRACE)
+        self.process.kill()
+        self.process.join()
+        code = self.process.exitcode or 0
+        self.process.close()
+        if self._trace is None:
+            return code, []
+        with self._trace as trace:
+            return code, trace.read().decode("utf-8", "replace").splitlines()[:TRACE]
+
+
 def alone(
     task: Callable[[Shard], None],
     shard: Shard,
@@ -115,14 +154,12 @@ def alone(
     without what killed it, which is tried next; None, or how the last one died. What the task raises passes through."""
     while True:
         suspects: list[Shard | None] = []
-        code, trace, answer = _once(task, shard, patience)
-        while code == -signal.SIGKILL and answer is _SILENCE and not _sure(suspects):
+        done, code, trace = _once(task, shard, patience)
+        while code == -signal.SIGKILL and not done and not _sure(suspects):
             suspects.append(spare(shard, _KILLED) if spare else None)
             if not _sure(suspects):
-                code, trace, answer = _once(task, shard, patience)
-        if isinstance(answer, BaseException):
-            raise answer
-        if answer is not _SILENCE:
+                done, code, trace = _once(task, shard, patience)
+        if done:
             return None
         if any(line.startswith(_HUNG) for line in trace):
             how = f"hung {patience:g} s"
@@ -137,7 +174,6 @@ def alone(
         shard = spared
 
 
-_SILENCE = object()
 _KILLED = Death("SIGKILL")
 
 
@@ -146,34 +182,31 @@ def _sure(suspects: list[Any]) -> bool:
     return len(suspects) >= KILLS and (suspects[-KILLS:] == suspects[-1:] * KILLS or len(suspects) >= 3 * KILLS)
 
 
-def _once(task: Callable[[Shard], None], shard: Shard, patience: float) -> tuple[int, list[str], Any]:
-    """The exit status of a process that runs the task, its last stack, and what it answered."""
-    with tempfile.NamedTemporaryFile(prefix="carnac-", suffix=".trace") as trace:
-        ours, theirs = SPAWN.Pipe(duplex=False)
-        process = SPAWN.Process(target=_run_and_tell, args=(theirs, task, shard, patience, trace.name))
-        process.start()
-        theirs.close()
-        answer: Any = _SILENCE
-        with suppress(EOFError):
-            answer = ours.recv()
-        ours.close()
-        process.join()
-        lines = trace.read().decode("utf-8", "replace").splitlines()[:TRACE]
-        code = process.exitcode or 0
-        process.close()
-        return code, lines, answer
-
-
-def _run_and_tell(answer: Connection, task: Callable[[Shard], None], shard: Shard, patience: float, trace: str) -> None:
-    prepare(patience, trace)
-    _watch.second = True
-    assert _watch.file is not None
-    faulthandler.enable(_watch.file)
-    with suppress(OSError):  # where memory runs out it is this process that goes, not the one that tells of it
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+def _once(task: Callable[[Shard], None], shard: Shard, patience: float) -> tuple[bool, int, list[str]]:
+    """Whether a process of its own did the task; else its exit status and last stack."""
+    worker = Worker(patience, second=True)
     try:
-        task(shard)
-    except Exception as error:  # carried to the parent, who raises it
-        answer.send(error)
-    else:
-        answer.send(None)
+        done = worker.ask(task, shard)
+    finally:
+        code, trace = worker.end()
+    return done, code, trace
+
+
+def _work(asked: Connection, patience: float, trace: str, second: bool) -> None:
+    prepare(patience, trace)
+    if second:
+        _watch.second = True
+        assert _watch.file is not None
+        faulthandler.enable(_watch.file)
+        with suppress(OSError):  # where memory runs out it is this process that goes, not the one that tells of it
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    with suppress(EOFError, BrokenPipeError):  # who asks has ended
+        while True:
+            task, shard = asked.recv()
+            try:
+                task(shard)
+            except Exception as error:  # carried to who asks, where it is raised
+                asked.send(error)
+            else:
+                asked.send(None)
+    os._exit(0)  # all is written; threads of libraries could hold an interpreter that takes its leave

@@ -14,6 +14,7 @@ from tests.clusters import STORE, start
 
 KILLED = 8  # disturbances of a run, at most
 BETWEEN = (0.5, 4.0)  # seconds from one to the next
+STUCK = 240.0  # seconds after the last of them in which any run here ends
 
 
 def descendants(root: int) -> list[int]:
@@ -49,7 +50,9 @@ def disturb(
     """Ends workers, nodes and the driver of a run, KILLED times in all; how often each was. A run that gives a shard up is
     started again, too, as its last line says."""
     draw, done = random.Random(seed), Counter[str]()
+    environment["PYTHONFAULTHANDLER"] = "1"  # stacks at SIGABRT
     process = start(config, output, *words, **environment)
+    last = time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
             status = process.wait(draw.uniform(*BETWEEN))
@@ -60,6 +63,13 @@ def disturb(
             assert done["started again"] <= KILLED + 3
             process = start(config, output, *words, **environment)
             continue
+        if time.monotonic() - last > STUCK:
+            stuck = [process.pid, *workers(os.getpid())]
+            for each in stuck:
+                os.kill(each, signal.SIGABRT)
+            process.wait()
+            time.sleep(2)
+            raise AssertionError(f"stuck: {stuck}\n" + output.with_suffix(".log").read_text(encoding="utf-8")[-20000:])
         if sum(done.values()) >= KILLED:
             continue
         what = draw.choices(("worker", "driver", "node"), (6, 2, 2 if cluster else 0))[0]
@@ -74,6 +84,7 @@ def disturb(
                 os.kill(draw.choice(there), signal.SIGKILL)
         else:
             continue
+        last = time.monotonic()
         done[what] += 1
 
 
