@@ -1,5 +1,6 @@
 """The local engine: every shard is run once, and a worker that dies costs its shard alone."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -108,6 +109,15 @@ def test_a_crash_leaves_its_stack(tmp_path: Path) -> None:
 def test_a_shard_whose_worker_died_by_accident_is_done_at_the_retry(tmp_path: Path) -> None:
     with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine:
         assert dict(engine.each(partial(die_once, str(tmp_path)), range(7))) == dict.fromkeys(range(7))
+
+
+def test_workers_that_are_killed_while_they_have_nothing_to_do_hold_up_nobody(tmp_path: Path) -> None:
+    with LocalEngine(EngineSettings(workers=2), tmp_path / "spill") as engine:
+        assert dict(engine.each(partial(note, str(tmp_path)), range(4))) == dict.fromkeys(range(4))
+        for process in multiprocessing.active_children():
+            process.kill()
+        assert dict(engine.each(partial(note, str(tmp_path)), range(4, 7))) == dict.fromkeys(range(4, 7))
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
 
 
 def test_what_a_task_raises_reaches_the_caller(tmp_path: Path) -> None:
