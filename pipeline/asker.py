@@ -18,7 +18,7 @@ from pipeline.hosts import Hosts
 from pipeline.work import key64
 
 if TYPE_CHECKING:
-    from pipeline.config import Asking
+    from pipeline.config import Asking, Downloader
     from pipeline.web import Web
 
 LOOKAHEAD = 4096  # addresses in memory that wait for their host
@@ -210,3 +210,9 @@ def fetch_by_img2dataset(wanted: Iterable[Wanted], asking: "Asking", scratch: Pa
             one = by_url[attempt.url]
             one.tries = attempt.tries
             take(one, attempt.status, attempt.detail, None if attempt.data is None else io.BytesIO(attempt.data))
+
+
+DOWNLOADERS: "dict[Downloader, Callable[[Iterable[Wanted], Asking, Path, Take], None]]" = {
+    "aiohttp": fetch,
+    "img2dataset": fetch_by_img2dataset,
+}

@@ -530,6 +530,9 @@ class Consent(Section):
         return self.robots.live or self.tdmrep.live or self.ai_txt.live or self.rsl.live
 
 
+Downloader = Literal["aiohttp", "img2dataset"]  # what pipeline.asker.DOWNLOADERS has
+
+
 class Download(Agent):
     """How a mirror and the live web are asked."""
 
@@ -624,7 +627,7 @@ class Images(Section):
 
     sources: list[Literal["crawl", "mirror", "web"]] = ["crawl"]  # asked in this order
     mirror: Mirror | None = None
-    downloader: Literal["aiohttp", "img2dataset"] = "aiohttp"  # of the web
+    downloader: Downloader = "aiohttp"  # of the web
     max_bytes: Bytes = 20 * 10**6
     max_pixels: int = Field(default=100_000_000, gt=0)
     seconds: float = Field(default=10, gt=0)
@@ -652,7 +655,7 @@ class Asking(Download):
     sources: list[Literal["mirror", "web"]] = ["web"]
     first: int = 1  # how many of these come before the crawl, and are asked for images that the crawl has, too
     mirror: Mirror | None = None
-    downloader: Literal["aiohttp", "img2dataset"] = "aiohttp"
+    downloader: Downloader = "aiohttp"
     signals: list[str] = ["x_robots_tag", "tdm_reservation"]  # in an image's own response headers
     strict: bool = False
 

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.answers import Answer, Answers
-from pipeline.asker import Wanted, fetch, fetch_by_img2dataset
+from pipeline.asker import DOWNLOADERS, Wanted
 from pipeline.fetch import PASSING, Try
 from pipeline.places import entries, kept_at, size_of
 from pipeline.receipts import stage_receipts, undo
@@ -78,8 +78,7 @@ def fetch_images(work: Work, asking: "Asking") -> None:
             passing = reason != "ok" and (reason in PASSING or any(one.reason in PASSING for one in _last(wanted)))
             answers.add(Answer(wanted.key, wanted.url, reason, detail, passing, under, headers, tries), body)
 
-        ask = fetch if asking.downloader == "aiohttp" else fetch_by_img2dataset
-        ask(unanswered(), asking, work.scratch, take)
+        DOWNLOADERS[asking.downloader](unanswered(), asking, work.scratch, take)
         answers.reopen()
         answers.compact(lambda: (row["url_key"] for row in work.rows_of("addresses")))
         _write_down(work, answers)

@@ -1,5 +1,6 @@
 """Documents and the decisions taken over the whole corpus in; what those decisions leave of this shard out."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from filters.verdict import Verdict
@@ -22,20 +23,24 @@ def twin_named(value: str) -> tuple[int, int]:
     return int(shard), int(row)
 
 
+def _copy(row: dict[str, Any]) -> Verdict:
+    return twin(row, "one copy")
+
+
+# What a query's row says of a whole document, by the rule that it is; of several rules the last is told.
+OF_DOCUMENTS: dict[str, Callable[[dict[str, Any]], Verdict]] = {"near_duplicate": _copy, "latest_url": _copy}
+
+
 def apply_verdicts(work: Work, settings: "Duplicates") -> None:
     """Each verdict names a place in this shard; a document's twin is named as shard:row."""
-    twins = {
-        row["row"]: (rule, twin(row, "one copy"))
-        for rule in ("near_duplicate", "latest_url")
-        for row in work.verdicts(rule)
-    }
+    gone = {row["row"]: (rule, said(row)) for rule, said in OF_DOCUMENTS.items() for row in work.verdicts(rule)}
     everywhere = {(row["row"], row["position"]): row["pages"] for row in work.verdicts("image_everywhere")}
     repeated = {
         (row["row"], row["position"], row["paragraph"]): row["pages"] for row in work.verdicts("paragraph_repeated")
     }
     for document in work.documents():
-        if document.row in twins:
-            work.drop(document, "document", *twins[document.row])
+        if document.row in gone:
+            work.drop(document, "document", *gone[document.row])
             continue
         kept: list[Node] = []
         seen: set[str] = set()

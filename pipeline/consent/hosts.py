@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.consent.finding import EVIDENCE, MAX_EVIDENCE, Finding, Says
 from pipeline.consent.headers import absolute
-from pipeline.consent.robots import MAX_LICENCES, Robots, ai_txt_finding, robots_findings
+from pipeline.consent.robots import FIELDS, MAX_LICENCES, Robots, ai_txt_finding, robots_findings, signal_of
 from pipeline.consent.rsl import Terms, licence_says, read_licence
 from pipeline.consent.tdmrep import read_tdmrep, tdmrep_says
 from pipeline.consent.web import Journal, Reply, State, ask
@@ -205,7 +205,7 @@ class _Hosts:
     ) -> Iterator[Finding]:
         where = origin + ROBOTS
         heeded = self.settings.signals
-        signals = [name for name in ("robots_txt", "content_usage", "content_signal", "rsl") if name in heeded]
+        signals = [name for name in ("robots_txt", *map(signal_of, FIELDS), "rsl") if name in heeded]
         if file is None:
             yield from (Finding("not_checked", signal, where, "no capture") for signal in signals)
             return

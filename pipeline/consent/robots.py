@@ -19,7 +19,8 @@ MAX_BYTES = 500 * 1024  # of a file that are read (RFC 9309, 2.5)
 MAX_LINES = 1_000  # of those that protego does not know
 MAX_LICENCES = 5
 
-_FIELDS: dict[str, Callable[[str], Says | None]] = {
+# Lines with a path, or none, and a value: what that says. The field's name with underscores is the signal.
+FIELDS: dict[str, Callable[[str], Says | None]] = {
     "content-usage": content_usage,
     "content-signal": content_signal,
 }
@@ -66,7 +67,7 @@ class Robots:
             opened = opened and name in ("sitemap", "license")
             if name == "license" and len(self.licences) < MAX_LICENCES:
                 self.licences.append(value)
-            elif name in _FIELDS and len(self.lines) < MAX_LINES:
+            elif name in FIELDS and len(self.lines) < MAX_LINES:
                 pattern, _, rest = value.partition(" ") if value[:1] in ("/", "*") else ("/", "", value)
                 self.lines.append(_Line(frozenset(group), number, name, pattern, rest))
 
@@ -87,7 +88,7 @@ class Robots:
                 best.append(line)
         for (_, field), lines in longest.items():
             for line in lines:
-                if says := _FIELDS[field](line.value):
+                if says := FIELDS[field](line.value):
                     yield field, says, line.value
 
     def _concerns_us(self, agents: frozenset[str]) -> bool:
@@ -102,8 +103,12 @@ def robots_findings(robots: Robots, url: str, heeded: Sequence[str], where: str)
             "refused" if agent else "allowed", "robots_txt", where, f"disallows {agent}" if agent else "allows"
         )
     for field, says, value in robots.preferences(url):
-        if (signal := field.replace("-", "_")) in heeded:
+        if (signal := signal_of(field)) in heeded:
             yield Finding(says, signal, where, f"{field}: {value}")
+
+
+def signal_of(field: str) -> str:
+    return field.replace("-", "_")
 
 
 def ai_txt_finding(ai: Robots, url: str, where: str) -> Finding | None:

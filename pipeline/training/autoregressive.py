@@ -20,6 +20,7 @@ from pipeline.training.config import Model
 from pipeline.training.tokenizer import Vocabulary
 from pipeline.training.trained import Trained, as_bias, autocast, look_up, normalise, pictures, self_attention
 
+LANGUAGE = {"idefics2": "mistral", "idefics3": "llama"}  # transformers' model type of the part
 HALF = (0.5, 0.5, 0.5)  # mean and deviation of SigLIP's pixels
 
 
@@ -141,7 +142,7 @@ def configuration(model: Model, vocabulary: Vocabulary) -> Any:
     """The `Idefics2Config` (Mistral, SigLIP) or `Idefics3Config` (Llama, SigLIP) of these sizes."""
     vision = model.vision.model_dump()
     text = {
-        "model_type": "mistral" if model.family == "idefics2" else "llama",
+        "model_type": LANGUAGE[model.family],
         "vocab_size": len(vocabulary),
         "hidden_size": model.hidden_size,
         "intermediate_size": model.intermediate_size,
@@ -166,7 +167,7 @@ def configuration(model: Model, vocabulary: Vocabulary) -> Any:
         "image_token_id": vocabulary.image,
         "attn_implementation": "sdpa",
     }
-    if model.family == "idefics3":
+    if model.family != "idefics2":
         return Idefics3Config(**shared, scale_factor=model.scale_factor, pad_token_id=vocabulary.pad)
     perceiver = model.perceiver
     resampler = {

@@ -250,7 +250,7 @@ def special_tokens(config: "TrainConfig") -> list[str]:
     needed, family = list[str](), config.model.family
     if family != "idefics" or any(source.kind == "dialogues" for source in config.data.listed):
         needed.append(END_OF_UTTERANCE)
-    if family == "idefics3":
+    if family not in ("idefics", "idefics2"):
         tiles = range(_tiles(config))
         needed += [GLOBAL, *(tile_token(row, column) for row in tiles for column in tiles)]
     return needed
