@@ -7,7 +7,6 @@ import pytest
 from filters.text import Text
 from filters.verdict import Verdict
 from pipeline.rules import ROOMS, check, load
-from tests.conftest import ROOT
 from tests.documents import document, image
 
 PUBLISHED = {
@@ -151,8 +150,3 @@ def test_the_thresholds_of_the_configuration_are_those_that_judge(
 ) -> None:
     [rule] = load({name: thresholds}, room)
     assert rule.judge(judged) == expected
-
-
-def test_the_readme_names_every_rule() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for room in ROOMS for name in known(room) if f"`{name}`" not in readme] == []
