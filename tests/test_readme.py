@@ -99,6 +99,12 @@ def test_the_tables_of_rules_name_every_rule() -> None:
     assert named == {name for room in ROOMS for name in known(room)}
 
 
+def test_every_row_of_a_table_has_a_cell_for_each_head() -> None:
+    for section in SECTIONS.values():
+        for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE):
+            assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
 def yaml_blocks() -> list[Any]:
     """All but those of the section on additions, which take what they add (tests/test_extending.py)."""
     return [
