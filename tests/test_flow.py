@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,17 @@ def test_the_funnel_adds_up(quickstart: Path) -> None:
         assert stage["rows_in"] == stage["rows_out"] + sum(stage["drops"].get("document", {}).values())
     for before, after in itertools.pairwise(stages):
         assert after["rows_in"] == before["rows_out"]
+
+
+def without_time_and_size(table: str) -> list[str]:
+    """The lines of a funnel, spaces made one, without the two columns that a machine and its libraries decide."""
+    return [" ".join(re.sub(r"\s+\d+\.\d(\s+[\d.]+ \w?B)?\s*$", "", line).split()) for line in table.splitlines()]
+
+
+def test_the_readme_shows_this_funnel(quickstart: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("stage          in") :].partition("\n```")[0]
+    assert without_time_and_size(shown) == without_time_and_size(run("status", str(quickstart / "quickstart.yaml")))
 
 
 def test_every_drop_has_a_line_in_the_ledger(quickstart: Path) -> None:
