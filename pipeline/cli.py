@@ -147,8 +147,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from pipeline.earlier import write_retracted
     from pipeline.export import publish
     from pipeline.flow import flow
+    from pipeline.funnel import funnel, losses, print_funnel
     from pipeline.part import Part
-    from pipeline.report import funnel, losses, print_funnel
     from pipeline.run import Run
     from pipeline.storage import remove_leftovers
 
@@ -215,7 +215,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from pipeline.report import as_json, funnel, losses, print_funnel, receipts
+    from pipeline.funnel import as_json, funnel, losses, print_funnel, receipts
     from pipeline.slow import slow_lines
 
     settings = config.load(arguments.config, arguments.set)
@@ -263,8 +263,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.asking import use
+    from pipeline.explain import explain, records, sample_of_rule
     from pipeline.minhash import curve
-    from pipeline.report import explain, records, sample_of_rule
 
     settings = config.load(arguments.config, arguments.set)
     folder = place(settings.output)

@@ -316,7 +316,7 @@ def check(piece: Piece) -> Found:
 
 def as_line(verified: Verified) -> str:
     """What was done, in one line."""
-    from pipeline.report import size
+    from pipeline.funnel import size
 
     found = verified.found
     read = f"{found.files:,} files, {found.rows:,} rows, {found.images:,} images, {size(found.bytes)} read back"

@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.funnel import Funnel, Summary, funnel_table, written
 from pipeline.lease import WATCHED
 from pipeline.places import entries, on_store, read_each
 from pipeline.progress import duration
-from pipeline.report import Funnel, Summary, funnel_table, written
 from pipeline.work import COUNTERS, read_counters
 
 WINDOW = 30.0  # seconds over which a rate is taken
