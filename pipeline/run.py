@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.earlier import ANSWERS, judges, read_earlier
 from pipeline.engine import Engine, InProcess, LocalEngine
 from pipeline.errors import UserError
+from pipeline.job import Job, clear, left_in, perform, without_the_deadly
 from pipeline.keys import identity_of
 from pipeline.lease import WHOLE, InUse, Lease
 from pipeline.part import Part
@@ -35,19 +36,7 @@ from pipeline.sight import Sight
 from pipeline.stages import Answer, Stage, Table, stage_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
 from pipeline.versions import code_version, digest
-from pipeline.work import (
-    COUNTERS,
-    QUARANTINED,
-    Job,
-    Receipt,
-    Work,
-    clear,
-    left_in,
-    perform,
-    read_receipt,
-    without_the_deadly,
-    write_receipt,
-)
+from pipeline.work import COUNTERS, QUARANTINED, Receipt, Work, read_receipt, write_receipt
 
 QUERIES = Path(__file__).parent / "queries"
 

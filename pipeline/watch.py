@@ -13,10 +13,11 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeline.funnel import Funnel, Summary, funnel_table, written
+from pipeline.job import read_counters
 from pipeline.lease import WATCHED
 from pipeline.places import entries, on_store, read_each
 from pipeline.progress import duration
-from pipeline.work import COUNTERS, read_counters
+from pipeline.work import COUNTERS
 
 WINDOW = 30.0  # seconds over which a rate is taken
 
