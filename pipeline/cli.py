@@ -227,7 +227,7 @@ def _status(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.watch is not None:
         from pipeline.lease import WHOLE
-        from pipeline.run import local_of
+        from pipeline.output import local_of
         from pipeline.watch import watch
 
         if arguments.json or not arguments.watch > 0:

@@ -12,9 +12,9 @@ from pipeline.database import connect, read_parquet
 from pipeline.errors import UserError
 from pipeline.funnel import stages_of
 from pipeline.minhash import similarity
+from pipeline.output import read_run
 from pipeline.places import place
 from pipeline.receipts import tables_of
-from pipeline.run import read_run
 from pipeline.stored import stored_record
 from pipeline.verdicts import twin_named
 from pipeline.work import read_receipt

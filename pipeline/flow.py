@@ -81,7 +81,7 @@ def flow(run: Run) -> Stage:
     answers = None
     if asking := Asking.of(c.images, c.consent):
         addresses = run.sql("addresses", wanted=wanted, records=records.table(), parts=asking.processes)
-        fetched = run.each("fetched", fetch_images, asking, addresses=run.parts(addresses, asking.processes))
+        fetched = run.each("fetched", fetch_images, asking, addresses=addresses.parts(asking.processes))
         answers = run.sql("answers", wanted=wanted, answers=fetched.by_content("answers").table("answers"))
 
     # They are seen and scored once, then judged.

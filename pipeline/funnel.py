@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import UserError
+from pipeline.output import read_run
 from pipeline.places import on_store
 from pipeline.receipts import stage_receipts
-from pipeline.run import read_run
 from pipeline.storage import read_rows
 from pipeline.work import Receipt, read_receipt
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.chain import EXPORT, Chain, Known, check_receipt
 from pipeline.errors import UserError
 from pipeline.export import SPLITS, SUMS, checksums, file_name
+from pipeline.output import read_run
 from pipeline.places import on_store, size_of, sizes
 from pipeline.readback import FORMS, Found, check_table
 from pipeline.receipts import stage_receipts
-from pipeline.run import read_run
 from pipeline.work import Receipt, read_receipt
 from pipeline.worker import prepare
 

@@ -25,7 +25,7 @@ WINDOW = 30.0  # seconds over which a rate is taken
 def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
     """Redraws every `seconds` on a terminal; elsewhere a plain line goes to standard error when it has changed. True when
     the run has ended, False when whoever watches has had enough (Ctrl-C). `local`: where the run has what is under way, as
-    `run.local_of` says.
+    `output.local_of` says.
 
     Raises:
         UserError: no run was ever begun there.
