@@ -17,7 +17,7 @@ from pipeline import places
 from pipeline.asking import use
 from pipeline.choose import choose
 from pipeline.config import Config
-from pipeline.earlier import ANSWERS, judges, read_earlier
+from pipeline.earlier import read_earlier
 from pipeline.engine import Engine, InProcess, LocalEngine
 from pipeline.errors import UserError
 from pipeline.job import Job, clear, left_in, perform, without_the_deadly
@@ -26,7 +26,7 @@ from pipeline.output import Output
 from pipeline.part import Part
 from pipeline.places import at_once, on_store, remove, remove_folder, upload
 from pipeline.progress import Progress
-from pipeline.receipts import Known, answered, finished, partitions, slim, stage_receipts
+from pipeline.receipts import Known, answered, partitions, slim
 from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.sight import Sight
@@ -50,7 +50,7 @@ class Run:
         self.config, self.path, self._engine, self.part = config, path, engine, part
         keys = identity_of(config.duplicates)
         self.earlier = read_earlier(config.input.against, keys, path)
-        self.output = Output(config, path, part, keys, max((run.shards.stop for run in self.earlier), default=0))
+        self.output = Output(config, path, part, keys, self.earlier.shards)
         self.folder, self.local = self.output.folder, self.output.local
         self.failures: list[Receipt] = []
         self.retracted: list[Stage] = []  # what of earlier runs falls by the decisions of this one
@@ -118,36 +118,6 @@ class Run:
         found = dict(zip(self.output.number(len(chosen)), chosen, strict=True))
         prefixes = {shard: part.inputs for shard, part in found.items()}
         return Stage("warc", prefixes, {shard: part.fingerprint for shard, part in found.items()})
-
-    def of_earlier(self, name: str) -> Stage:
-        """What a stage left in the earlier runs that this one is made against."""
-        found = Stage(name, {}, {})
-        for folder in (run.folder / "stages" / name for run in self.earlier):
-            if on_store(folder) and finished(folder) is None:
-                raise UserError(f"{self.path}: input.against: {folder}: is not whole; run that configuration again")
-            whole = {receipt.shard: slim(receipt) for receipt in stage_receipts(folder) if not receipt.error}
-            found = found.beside(stage_of(name, folder, whole))
-        return found
-
-    def judges(self) -> Stage:
-        """For each shard of earlier runs the folders of stages with the decisions about it, the last of them last."""
-        said = {run.folder: [_asked(run.folder, name) for name in ANSWERS.values()] for run in self.earlier}
-        found = judges(self.earlier)
-        prefixes = {shard: tuple(str(folder / "stages") for folder in folders) for shard, folders in found.items()}
-        return Stage(
-            "judges", prefixes, {s: digest([said[folder] for folder in folders]) for s, folders in found.items()}
-        )
-
-    def earlier_verdicts(self, name: str, columns: Table) -> Table:
-        """All that a query has said about the shards of earlier runs; `columns` is a table of its columns."""
-        if not self.earlier:
-            return columns
-        stages = [(shard, run / "stages" / name) for shard, runs in judges(self.earlier).items() for run in runs]
-        files = sorted(
-            str(stage / "answer" / file) for shard, stage in stages for file in answered(stage).get(shard, ())
-        )
-        marks = [_asked(run.folder, name) for run in self.earlier]
-        return Table([*files, *columns.files], digest([name, marks, columns.fingerprint]))
 
     def each(
         self,
@@ -319,11 +289,6 @@ class WorkFailed(UserError):
     """Nothing is left to go on with."""
 
     status = 1
-
-
-def _asked(folder: Path, query: str) -> str | None:
-    receipt = read_receipt(folder / "stages" / query / "query")
-    return receipt.fingerprint if receipt else None
 
 
 def _files(value: Any) -> set[str]:
