@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.copies import here
 from pipeline.minhash import similarity
-from pipeline.places import here
 from pipeline.storage import read_rows
 from pipeline.work import Work
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from filters.page import text_and_image
 from filters.verdict import Verdict
+from pipeline.copies import folder_here, kept_at
 from pipeline.document import SCHEMA, Document, from_row, to_row
-from pipeline.places import folder_here, kept_at, on_store, place, read_bytes, scratch
+from pipeline.places import on_store, place, read_bytes, scratch
 from pipeline.slow import Slowest
 from pipeline.storage import TableWriter, aside, read_rows, write_json
 from pipeline.worker import alive

@@ -13,9 +13,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pipeline import places
 from pipeline.asking import Denied, Unreachable
 from pipeline.config import Config, Extract, Store
+from pipeline.copies import kept_at
 from pipeline.database import connect, read_parquet
 from pipeline.errors import StorageFull, UserError
-from pipeline.places import at_once, entries, kept_at, place, read_bytes, read_each, remove, size_of, sizes
+from pipeline.places import at_once, entries, place, read_bytes, read_each, remove, size_of, sizes
 from pipeline.run import Run
 from pipeline.stages import numbered
 from pipeline.storage import TableWriter, aside, open_table, read_rows, write_json
