@@ -1,7 +1,6 @@
 """The folder of a finished run, or a corpus alone, in; what is wrong with it out, a line each: file, row group, what."""
 
 import itertools
-import multiprocessing
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.chain import EXPORT, Chain, Known, check_receipt
+from pipeline.chain import EXPORT, Chain, Marks, check_receipt
 from pipeline.errors import UserError
 from pipeline.export import SPLITS, SUMS, checksums, file_name
 from pipeline.output import read_run
@@ -19,7 +18,7 @@ from pipeline.places import on_store, size_of, sizes
 from pipeline.readback import FORMS, Found, check_table
 from pipeline.receipts import stage_receipts
 from pipeline.work import Receipt, read_receipt
-from pipeline.worker import prepare
+from pipeline.worker import SPAWN, prepare
 
 if TYPE_CHECKING:
     from pipeline.config import Images
@@ -234,21 +233,21 @@ def _verify_corpus(
 class _Here:
     """What the tasks of this process need beside their piece."""
 
-    known: Known | None = None
+    known: Marks | None = None
     images: "Images | None" = None
 
 
-def _begin(known: Known | None, images: "Images") -> None:
+def _begin(known: Marks | None, images: "Images") -> None:
     _Here.known, _Here.images = known, images
 
 
-def _begin_worker(known: Known | None, images: "Images") -> None:
+def _begin_worker(known: Marks | None, images: "Images") -> None:
     prepare(0)  # nobody watches it: a file may be large, and what it does is bounded
     _begin(known, images)
 
 
 def _each(
-    pieces: Iterable[Piece], workers: int, known: Known | None, images: "Images"
+    pieces: Iterable[Piece], workers: int, known: Marks | None, images: "Images"
 ) -> Iterator[tuple[Piece, Found]]:
     """What was found of each piece, in their order, a few of them under way. One that ends its process twice is told of."""
     waiting = iter(pieces)
@@ -258,8 +257,7 @@ def _each(
         return
 
     def pool(size: int) -> ProcessPoolExecutor:
-        spawn = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(size, mp_context=spawn, initializer=_begin_worker, initargs=(known, images))
+        return ProcessPoolExecutor(size, mp_context=SPAWN, initializer=_begin_worker, initargs=(known, images))
 
     under_way: deque[tuple[Piece, Future[Found]]] = deque()
     several = pool(workers)
