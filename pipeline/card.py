@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.funnel import Summary, reasons
 from pipeline.places import remove
-from pipeline.report import Summary, reasons
 from pipeline.storage import aside
 
 if TYPE_CHECKING:

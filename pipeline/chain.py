@@ -11,7 +11,7 @@ from pipeline.versions import digest
 from pipeline.work import Receipt
 
 EXPORT = "export"  # the stage whose tables are the corpus
-Known = np.ndarray[Any, np.dtype[np.uint64]]
+Marks = np.ndarray[Any, np.dtype[np.uint64]]
 _FINGERPRINT = re.compile(r"[0-9a-f]{24}")
 
 
@@ -22,7 +22,7 @@ class Chain:
     def __init__(self, open: bool) -> None:
         """`open`: what is read may stand elsewhere, too: in the runs that this one was made against."""
         self._open = open
-        self._known: list[Known] = []
+        self._known: list[Marks] = []
         self._stage: list[tuple[int, str]] = []
         self._tables: dict[str, dict[int, str]] = {}
 
@@ -41,7 +41,7 @@ class Chain:
         self._known.append(np.array([_short(mark) for mark in found if _FINGERPRINT.fullmatch(mark)], np.uint64))
         self._stage, self._tables = [], {}
 
-    def known(self) -> Known | None:
+    def known(self) -> Marks | None:
         return None if self._open else np.unique(np.concatenate(self._known or [np.zeros(0, np.uint64)]))
 
 
@@ -49,14 +49,14 @@ def _short(fingerprint: str) -> int:
     return int(fingerprint[:16], 16)
 
 
-def _stands(value: str, known: Known) -> bool:
+def _stands(value: str, known: Marks) -> bool:
     """Whether all fingerprints in what was read are known; names and other marks, of files, are passed over."""
     marks = np.array([_short(mark) for mark in value.split() if _FINGERPRINT.fullmatch(mark)], np.uint64)
     at = np.searchsorted(known, marks)
     return bool(len(known) or not len(marks)) and bool((known[np.minimum(at, len(known) - 1)] == marks).all())
 
 
-def check_receipt(receipt: Receipt, stage: str, shard: str, known: Known | None) -> Iterator[str]:
+def check_receipt(receipt: Receipt, stage: str, shard: str, known: Marks | None) -> Iterator[str]:
     """Whether a receipt agrees with itself, with its place and with what else stands in the folder. `known`: as
     `Chain.known` gives it; `shard`: the name of its file."""
     name = "query" if receipt.shard < 0 else f"{receipt.shard:05d}"

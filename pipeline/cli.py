@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.places import place
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,15 +143,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _console() -> "Console":
+    """As wide as the terminal; in a pipe or a log wide enough for a table."""
     from rich.console import Console
 
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from pipeline.card import write_card
     from pipeline.earlier import write_retracted
     from pipeline.export import publish
     from pipeline.flow import flow
+    from pipeline.funnel import funnel, losses, print_funnel
     from pipeline.part import Part
-    from pipeline.report import funnel, losses, print_funnel
     from pipeline.run import Run
     from pipeline.storage import remove_leftovers
 
@@ -176,8 +184,7 @@ def _run(arguments: argparse.Namespace) -> int:
             remove_leftovers(run.folder)
     summaries = funnel(run.folder)
     write_card(corpus, settings, files, summaries, shards)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    print_funnel(summaries, console)
+    print_funnel(summaries, _console())
     if not run.done:
         print("\nNothing to do: every shard of every stage is done as configured.")
     print()
@@ -197,8 +204,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from pipeline.plan import as_json, forecast, kept, print_forecast, real
 
     seconds = [] if arguments.seconds is None else [f"plan.seconds={arguments.seconds}"]
@@ -208,26 +213,24 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(made, done), indent=1))
     else:
-        print_forecast(made, done, Console(width=None if sys.stdout.isatty() else 120))
+        print_forecast(made, done, _console())
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from pipeline.report import as_json, funnel, losses, print_funnel, receipts
+    from pipeline.funnel import as_json, funnel, losses, print_funnel, receipts
     from pipeline.slow import slow_lines
 
     settings = config.load(arguments.config, arguments.set)
     folder = place(settings.output)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = _console()
     if arguments.slow:
         for line in slow_lines(receipts(folder)):
             print(line)
         return 0
     if arguments.watch is not None:
         from pipeline.lease import WHOLE
-        from pipeline.run import local_of
+        from pipeline.output import local_of
         from pipeline.watch import watch
 
         if arguments.json or not arguments.watch > 0:
@@ -263,8 +266,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from pipeline.asking import use
+    from pipeline.explain import explain, records, sample_of_rule
     from pipeline.minhash import curve
-    from pipeline.report import explain, records, sample_of_rule
 
     settings = config.load(arguments.config, arguments.set)
     folder = place(settings.output)

@@ -40,8 +40,6 @@ RECORDS = pa.schema(
 )
 HTML_TYPES = {"text/html", "application/xhtml+xml"}
 IMAGE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
-
-
 MAX_TOLD = 20  # records whose wrong digest the receipt names
 
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.copies import here
 from pipeline.minhash import similarity
-from pipeline.places import here
 from pipeline.storage import read_rows
 from pipeline.work import Work
 
@@ -42,8 +42,8 @@ def near_duplicates(run: "Run", keys: "Stage", older: "Table", settings: "NearDu
 def latest_image_set(run: "Run", documents: "Stage", gone: "Table", nobody: "Table") -> "Answer":
     """Of the documents with the same set of images the latest stays; those of earlier runs that are `gone`, or went for
     this reason before, take no part."""
-    sets = run.of_earlier("image_rules").beside(documents).table("sets")
-    lost = run.earlier_verdicts("latest_image_set", nobody)
+    sets = run.earlier.stage("image_rules").beside(documents).table("sets")
+    lost = run.earlier.verdicts("latest_image_set", nobody)
     away = run.sql("gone_before", query="gone", older=gone, twins=lost)
     return run.sql("latest_image_set", query="latest", keyed=sets, gone=away.table())
 

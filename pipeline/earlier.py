@@ -1,7 +1,7 @@
 """Folders of earlier runs in; their stages, and what is now decided otherwise about their documents, out."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 from pipeline.document import SCHEMA, from_row, paragraphs
 from pipeline.errors import UserError
 from pipeline.places import make_folder, on_store, place, read_bytes, remove
-from pipeline.receipts import answered
+from pipeline.receipts import answered, finished, slim, stage_receipts
+from pipeline.stages import Stage, Table, stage_of
 from pipeline.storage import aside, read_rows, read_table
-from pipeline.work import Work
+from pipeline.versions import digest
+from pipeline.work import Work, read_receipt
 
 if TYPE_CHECKING:
     from pipeline.config import Duplicates
-    from pipeline.stages import Stage
 
 # Where a run keeps what it decided, the later decision on a document last.
 ANSWERS = {
@@ -42,7 +43,7 @@ RETRACTED = pa.schema(
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierRun:
     """A finished run: its folder, the numbers of its own shards, and of all that it decided about."""
 
     folder: Path
@@ -50,14 +51,72 @@ class Earlier:
     judged: frozenset[int]
 
 
-def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> list[Earlier]:
-    """The runs that a configuration names, in the order of their shards.
+@dataclass(frozen=True)
+class Earlier:
+    """The runs that one is made against, in the order of their shards."""
+
+    path: str  # of the configuration that names them
+    runs: list[EarlierRun]
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+    @property
+    def shards(self) -> int:
+        """How many numbers of shards are taken."""
+        return max((run.shards.stop for run in self.runs), default=0)
+
+    def stage(self, name: str) -> Stage:
+        """What a stage left in them."""
+        found = Stage(name, {}, {})
+        for folder in (run.folder / "stages" / name for run in self.runs):
+            if on_store(folder) and finished(folder) is None:
+                raise UserError(f"{self.path}: input.against: {folder}: is not whole; run that configuration again")
+            whole = {receipt.shard: slim(receipt) for receipt in stage_receipts(folder) if not receipt.error}
+            found = found.beside(stage_of(name, folder, whole))
+        return found
+
+    def judges(self) -> Stage:
+        """For each of their shards the folders of stages with the decisions about it, the last of them last."""
+        said = {run.folder: [_asked(run.folder, name) for name in ANSWERS.values()] for run in self.runs}
+        found = self._judges()
+        prefixes = {shard: tuple(str(folder / "stages") for folder in folders) for shard, folders in found.items()}
+        marks = {shard: digest([said[folder] for folder in folders]) for shard, folders in found.items()}
+        return Stage("judges", prefixes, marks)
+
+    def verdicts(self, name: str, columns: Table) -> Table:
+        """All that a query has said about their shards; `columns` is a table of its columns."""
+        if not self.runs:
+            return columns
+        stages = [(shard, run / "stages" / name) for shard, runs in self._judges().items() for run in runs]
+        files = sorted(
+            str(stage / "answer" / file) for shard, stage in stages for file in answered(stage).get(shard, ())
+        )
+        marks = [_asked(run.folder, name) for run in self.runs]
+        return Table([*files, *columns.files], digest([name, marks, columns.fingerprint]))
+
+    def _judges(self) -> dict[int, tuple[Path, ...]]:
+        """For each of their shards the folders of those that decided about it, in their order."""
+        found: dict[int, tuple[Path, ...]] = {}
+        for run in self.runs:
+            for shard in run.judged:
+                found[shard] = (*found.get(shard, ()), run.folder)
+        return found
+
+
+def _asked(folder: Path, query: str) -> str | None:
+    receipt = read_receipt(folder / "stages" / query / "query")
+    return receipt.fingerprint if receipt else None
+
+
+def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> Earlier:
+    """The runs that a configuration names.
 
     Raises:
         UserError: no finished run there, one whose keys were made otherwise, one that was itself made against a run that
             is not named, or two that number their shards alike.
     """
-    found: dict[Path, Earlier] = {}
+    found: dict[Path, EarlierRun] = {}
     told = {_at(folder): _read(_at(folder), folder, path) for folder in folders}
     for folder, run in sorted(told.items(), key=lambda item: item[1]["shards"]):
         where = f"{path}: input.against: {folder}"
@@ -71,8 +130,8 @@ def read_earlier(folders: Sequence[str], keys: dict[str, Any], path: str) -> lis
         if missing := next((name for name in before if name not in found), None):
             raise UserError(f"{where}: was itself made against {missing}: name that, too")
         judged = set(shards).union(*(found[name].shards for name in before))
-        found[folder] = Earlier(folder, shards, frozenset(judged))
-    return list(found.values())
+        found[folder] = EarlierRun(folder, shards, frozenset(judged))
+    return Earlier(path, list(found.values()))
 
 
 def _at(address: str) -> Path:
@@ -88,15 +147,6 @@ def _read(folder: Path, name: str, path: str) -> dict[str, Any]:
     if "export" not in run["stages"]:
         raise UserError(f"{path}: input.against: {name}: its run has not come to its end; finish it first")
     return run
-
-
-def judges(earlier: Iterable[Earlier]) -> dict[int, tuple[Path, ...]]:
-    """For each shard of earlier runs the folders of those that decided about it, in their order."""
-    found: dict[int, tuple[Path, ...]] = {}
-    for run in earlier:
-        for shard in run.judged:
-            found[shard] = (*found.get(shard, ()), run.folder)
-    return found
 
 
 def compare(work: Work, settings: "Duplicates") -> None:
@@ -153,7 +203,7 @@ def _told(row: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
     return {"level": "paragraph", "place": f"{verdict['position']}.{verdict['paragraph']}", "what": what}
 
 
-def write_retracted(stages: "Sequence[Stage]", corpus: Path) -> Path | None:
+def write_retracted(stages: Sequence[Stage], corpus: Path) -> Path | None:
     """Puts what these stages found into one table beside the corpus; none where a run stands alone."""
     target = corpus / "retracted.parquet"
     if not stages:
@@ -166,7 +216,7 @@ def write_retracted(stages: "Sequence[Stage]", corpus: Path) -> Path | None:
     return target
 
 
-def _tables(stages: "Sequence[Stage]") -> Iterator[pa.Table]:
+def _tables(stages: Sequence[Stage]) -> Iterator[pa.Table]:
     for stage in stages:
         for file in stage.table("retracted").files:
             yield read_table(file).cast(RETRACTED)

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from filters.image import rendered_pixels
 from pipeline.document import Document, Hole, Image
 from pipeline.places import at_once, copy, on_store, place, read_bytes, remove, sizes
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation")
 SUMS = "SHA256SUMS"  # of the files of a corpus, as `sha256sum -c` reads them
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def groups(documents: "Stage", pixels: "Stage", size: int) -> list[list[int]]:
@@ -81,25 +84,35 @@ def _by_document(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[tuple[int, in
 
 
 @cache
-def schema(form: str) -> Any:
-    """OBELICS's four columns and ours after them, with the metadata by which `datasets` knows an image."""
-    from datasets import Features, Image, List, Value
-
-    features = Features(
-        {
-            "images": List(Image() if form == "images" else Value("string")),
-            "texts": List(Value("string")),
-            "metadata": Value("string"),
-            "general_metadata": Value("string"),
-            "crawl_date": Value("timestamp[s, tz=UTC]"),
-            "language": Value("string"),
-            "language_score": Value("float32"),
-            "perplexity": Value("float32"),
-            "image_scores": Value("string"),
-            "missing_images": Value("string"),
-        }
+def schema(form: str) -> pa.Schema:
+    """OBELICS's four columns and ours after them, with the metadata by which `datasets` knows an image: what its `Features`
+    write, without the second that it takes to import them."""
+    image = _IMAGE if form == "images" else pa.string()
+    columns = pa.schema(
+        [
+            ("images", pa.list_(image)),
+            ("texts", pa.list_(pa.string())),
+            ("metadata", pa.string()),
+            ("general_metadata", pa.string()),
+            ("crawl_date", pa.timestamp("s", tz="UTC")),
+            ("language", pa.string()),
+            ("language_score", pa.float32()),
+            ("perplexity", pa.float32()),
+            ("image_scores", pa.string()),
+            ("missing_images", pa.string()),
+        ]
     )
-    return features.arrow_schema
+    features = {column.name: _feature(column.type) for column in columns}
+    return columns.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """What `datasets` calls a column of this type."""
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    if kind == _IMAGE:
+        return {"_type": "Image"}
+    return {"dtype": "float32" if kind == pa.float32() else str(kind), "_type": "Value"}
 
 
 def to_published(document: Document, pixels: dict[int, bytes] | None) -> dict[str, Any]:

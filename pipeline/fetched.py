@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from pipeline.answers import Answer, Answers
 from pipeline.asker import DOWNLOADERS, Wanted
+from pipeline.copies import kept_at
 from pipeline.fetch import PASSING, Try
-from pipeline.places import entries, kept_at, size_of
+from pipeline.places import entries, size_of
 from pipeline.receipts import stage_receipts, undo
 from pipeline.work import Work, key64
 from pipeline.worker import alive

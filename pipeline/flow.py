@@ -38,7 +38,7 @@ def flow(run: Run) -> Stage:
 
     # Decisions over the whole corpus are queries on small keys; they answer with verdicts, a partition a shard. The keys
     # of earlier runs, where there are any, stand beside those of this one.
-    keys = run.of_earlier("keys").beside(run.each("keys", make_keys, c.duplicates.unseen, documents=good))
+    keys = run.earlier.stage("keys").beside(run.each("keys", make_keys, c.duplicates.unseen, documents=good))
     nobody = run.sql("nobody", pages=keys.table("pages"))
     older = twins = nobody
     if c.duplicates.latest_url:
@@ -59,7 +59,7 @@ def flow(run: Run) -> Stage:
         "paragraph_repeated": repeated,
     }
     if run.earlier:  # what of theirs falls now is told; what fell for a document that has fallen since is taken up here
-        then = {"earlier": run.of_earlier("score_rules"), "judges": run.judges()}
+        then = {"earlier": run.earlier.stage("score_rules"), "judges": run.earlier.judges()}
         run.retracted.append(run.each("earlier/changes", compare, c.duplicates.unseen, **then, **verdicts))
         good = good.beside(run.retracted[-1])
     unique = run.each("unique", apply_verdicts, c.duplicates.unseen, documents=good, **verdicts)
@@ -76,12 +76,12 @@ def flow(run: Run) -> Stage:
     # address is asked for once in a run, and all addresses of a host by the same process.
     wanted = allowed.table("wanted")
     run.sql("saving", by=None, named=pages.table("named"), wanted=wanted)
-    held = run.of_earlier("documents").beside(pages).table("records")
+    held = run.earlier.stage("documents").beside(pages).table("records")
     records = run.sql("nearest_record", wanted=wanted, records=held)
     answers = None
     if asking := Asking.of(c.images, c.consent):
         addresses = run.sql("addresses", wanted=wanted, records=records.table(), parts=asking.processes)
-        fetched = run.each("fetched", fetch_images, asking, addresses=run.parts(addresses, asking.processes))
+        fetched = run.each("fetched", fetch_images, asking, addresses=addresses.parts(asking.processes))
         answers = run.sql("answers", wanted=wanted, answers=fetched.by_content("answers").table("answers"))
 
     # They are seen and scored once, then judged.
@@ -93,7 +93,7 @@ def flow(run: Run) -> Stage:
         fit = near_images(run, fit, c.duplicates)
     same_images = latest_image_set(run, fit, gone.table(), nobody.table()) if c.duplicates.latest_image_set else None
     if run.earlier:
-        then = {"earlier": run.of_earlier("image_rules"), "judges": run.judges()}
+        then = {"earlier": run.earlier.stage("image_rules"), "judges": run.earlier.judges()}
         run.retracted.append(run.each("earlier/sets", compare, c.duplicates, **then, latest_image_set=same_images))
     whole = run.each("final", finish, c.final, documents=fit, latest_image_set=same_images)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import Config, Plan
+from pipeline.funnel import PUBLISHED
 from pipeline.pilot import Measured, Numbers
-from pipeline.report import PUBLISHED
 
 REPLICATES = 1000
 BETWEEN = (2.5, 97.5)  # percentiles: an interval of 95 %

@@ -10,6 +10,7 @@ from pipeline.document import Document, Image, Node
 from pipeline.duplicates import components
 from pipeline.hamming import WORDS, apart, band_keys, close_pairs, telling, words
 from pipeline.keys import IMAGE_SETS, image_set_row
+from pipeline.stages import numbered
 from pipeline.storage import read_table
 from pipeline.work import Work, key64
 
@@ -48,7 +49,7 @@ def classes(run: "Run", images: "Table", bands: "Table", rows: int, near: "NearI
     """The class of each image that is not alone in its; `rows` are those of the table of bands."""
     parts = 1 + rows // ROWS_A_PART
     met = run.sql("near_image/bands", query="image_bands", bands=bands, images=images, parts=parts)
-    compared = run.each("near_image/pairs", compare, near, bands=met, parts=run.numbered("parts", parts))
+    compared = run.each("near_image/pairs", compare, near, bands=met, parts=numbered("parts", parts))
     edges = run.sql("near_image/edges", by=None, query="image_edges", found=compared.table("edges"))
     joined = components(run, "near_image", edges)
     return run.sql("near_image/classes", query="image_classes", images=images, components=joined.table())

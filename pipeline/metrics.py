@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pipeline.config import Metrics
-from pipeline.report import Summary
+from pipeline.funnel import Summary
 from pipeline.work import Receipt
 
 if TYPE_CHECKING:

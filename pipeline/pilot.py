@@ -74,7 +74,7 @@ def measure(config: Config, path: str) -> Measured:
         measured.unknown = unknown + measured.unknown
         pieces = len(measured.bytes)
         failed = {receipt.shard for receipt in run.failures}  # later stages have nothing of these
-        for name in run.stages:
+        for name in run.output.stages:
             found = list(stage_receipts(run.folder / "stages" / name))
             if name == "export":
                 for receipt in found:
@@ -116,7 +116,6 @@ class _Pilot(Run):
         if heads:
             self.measured.unknown.append(f"{heads} files that cannot be cut are judged by their beginnings")
         inputs = [part.inputs for part in pieces]
-        self.shards = range(len(inputs))
         return Stage("warc", dict(enumerate(inputs)), {shard: " ".join(said) for shard, said in enumerate(inputs)})
 
 

@@ -6,16 +6,14 @@ each store's own, such as the variables AWS_….
 """
 
 import errno
-import fcntl
-import hashlib
 import os
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -70,7 +68,7 @@ def leave() -> None:
     _here.folder = None
 
 
-def settings() -> "Store":
+def _settings() -> "Store":
     if _here.settings is None:
         from pipeline.config import Store
 
@@ -128,7 +126,7 @@ def patiently(path: object, ask: Callable[[], T]) -> T:
         Denied, StorageFull: at once.
         Unreachable: after all tries.
     """
-    how = settings()
+    how = _settings()
     for tries in range(how.retries + 1):
         try:
             return ask()
@@ -152,7 +150,7 @@ def full(path: object, said: str) -> StorageFull:
 
 def at_once(task: Callable[[T], Any], things: Iterable[T]) -> list[Any]:
     """Several calls side by side; what they give, in the order of the things."""
-    with ThreadPoolExecutor(settings().at_once, thread_name_prefix="carnac-store") as pool:
+    with ThreadPoolExecutor(_settings().at_once, thread_name_prefix="carnac-store") as pool:
         return list(pool.map(task, things))
 
 
@@ -244,75 +242,10 @@ def copy(source: Path, target: Path) -> None:
     patiently(target, lambda: store.cp_file(name, store_of(target)[1]))
 
 
-@contextmanager
-def here(path: Path) -> Iterator[Path]:
-    """The file itself, or a copy on this machine for as long as it is needed."""
-    if not on_store(path):
-        yield path
-        return
-    with _temporary(path.name) as copy:
-        download(path, copy)
-        yield copy
-
-
-def folder_here(files: Sequence[Path]) -> Path:
-    """The folder of these files, or one on this machine with copies of them, for as long as the run: of all processes that
-    want it one makes it."""
-    if not on_store(files[0]):
-        return files[0].parent
-    name = hashlib.sha256("\n".join(map(str, files)).encode()).hexdigest()[:16]
-    folder = scratch() / f".{name}.copy.tmp"
-    with (scratch() / f".{name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            aside = folder.with_name(f".{name}.{os.getpid()}.tmp")
-            aside.mkdir()
-            at_once(lambda file: download(file, aside / file.name), files)
-            aside.rename(folder)
-    return folder
-
-
 def make_folder(path: Path) -> None:
     """Stores have no folders that would have to be made."""
     if not on_store(path):
         path.mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def going_to(path: Path) -> Iterator[Path]:
-    """A file of this machine to write to; at the end it is put on the store, whole."""
-    with _temporary(path.name) as file:
-        yield file
-        upload(file, path)
-
-
-@contextmanager
-def _temporary(name: str) -> Iterator[Path]:
-    handle, file = tempfile.mkstemp(".tmp", f".{name[-60:]}.", scratch())
-    os.close(handle)
-    try:
-        yield Path(file)
-    finally:
-        Path(file).unlink(missing_ok=True)
-
-
-@contextmanager
-def kept_at(path: Path) -> Iterator[Path]:
-    """A file that grows and is never whole: itself, or a copy on this machine, which is put back in the end. What a killed
-    process left of such a copy here is gone on with."""
-    if not on_store(path):
-        yield path
-        return
-    copy = scratch() / "-".join(path.parts[-3:])
-    size = size_of(path)
-    if size is not None and not (copy.exists() and copy.stat().st_size >= size):
-        download(path, copy)
-    try:
-        yield copy
-    finally:
-        if copy.exists():
-            upload(copy, path)
-            copy.unlink()
 
 
 def sizes(folder: Path) -> dict[str, int]:

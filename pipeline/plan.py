@@ -12,11 +12,11 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.forecast import GB, HOUR, REPLICATES, Draws, Estimate, cores, estimate, figures_of, unknown
+from pipeline.funnel import Summary, funnel, size
+from pipeline.output import read_run
 from pipeline.pilot import measure
 from pipeline.places import make_folder, place, read_bytes
 from pipeline.receipts import stage_receipts
-from pipeline.report import Summary, funnel, size
-from pipeline.run import read_run
 from pipeline.storage import write_json
 
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from pipeline.work import Job, Receipt, read_counters
+from pipeline.job import Job, read_counters
+from pipeline.work import Receipt
 
 PLAIN_EVERY = 30.0  # seconds between lines of a stage in a log
 

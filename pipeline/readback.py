@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.copies import here
 from pipeline.document import SCHEMA
 from pipeline.export import SPLITS, schema
 from pipeline.pixels import Broken, look
-from pipeline.places import here, size_of
+from pipeline.places import size_of
 from pipeline.storage import sha256_of
 from pipeline.work import LEDGER
 

@@ -1,14 +1,11 @@
 """A run: stages and queries in order, each done only where its fingerprint is not that of a receipt already there."""
 
-import hashlib
-import json
 import os
 import re
 import shutil
 import string
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,34 +17,23 @@ from pipeline import places
 from pipeline.asking import use
 from pipeline.choose import choose
 from pipeline.config import Config
-from pipeline.earlier import ANSWERS, judges, read_earlier
+from pipeline.earlier import read_earlier
 from pipeline.engine import Engine, InProcess, LocalEngine
 from pipeline.errors import UserError
+from pipeline.job import Job, clear, left_in, perform, without_the_deadly
 from pipeline.keys import identity_of
-from pipeline.lease import WHOLE, InUse, Lease
+from pipeline.output import Output
 from pipeline.part import Part
-from pipeline.places import at_once, entries, on_store, place, read_bytes, remove, remove_folder, upload
+from pipeline.places import at_once, on_store, remove, remove_folder, upload
 from pipeline.progress import Progress
-from pipeline.receipts import Known, answered, finished, partitions, slim, stage_receipts
+from pipeline.receipts import Known, answered, partitions, slim
 from pipeline.remote import about
 from pipeline.shards import shard_of
 from pipeline.sight import Sight
 from pipeline.stages import Answer, Stage, Table, stage_of
-from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of, write_json
+from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of
 from pipeline.versions import code_version, digest
-from pipeline.work import (
-    COUNTERS,
-    QUARANTINED,
-    Job,
-    Receipt,
-    Work,
-    clear,
-    left_in,
-    perform,
-    read_receipt,
-    without_the_deadly,
-    write_receipt,
-)
+from pipeline.work import COUNTERS, QUARANTINED, Receipt, Work, read_receipt, write_receipt
 
 QUERIES = Path(__file__).parent / "queries"
 
@@ -61,29 +47,24 @@ class Run:
 
     def __init__(self, config: Config, path: str, engine: str = "local", part: Part | None = None) -> None:
         """`engine`: `local` or `ray`. `part`: the share of this process, where several do the run."""
-        self.config, self.path, self.folder = config, path, place(config.output)
-        self._engine, self.part = engine, part
-        lease = part.lease if part else WHOLE
-        self.local = local_of(config, lease)  # what is under way, on this machine
-        self.stages: list[str] = []
+        self.config, self.path, self._engine, self.part = config, path, engine, part
+        keys = identity_of(config.duplicates)
+        self.earlier = read_earlier(config.input.against, keys, path)
+        self.output = Output(config, path, part, keys, self.earlier.shards)
+        self.folder, self.local = self.output.folder, self.output.local
         self.failures: list[Receipt] = []
         self.retracted: list[Stage] = []  # what of earlier runs falls by the decisions of this one
-        self.keys = identity_of(config.duplicates)
-        self.earlier = read_earlier(config.input.against, self.keys, path)
-        self.shards = range(max((run.shards.stop for run in self.earlier), default=0), 0)
         self.done = 0  # shards and queries done now, not found done
         self.progress = Progress(quiet=config.logs == "json")
         self.sight = Sight(config, path)
         self.asking = (config.input.fetch, config.input.cache, self.local / ".hosts")
         self.storing = (config.engine.store, self.local)
-        self.lease = Lease(self.folder, lease, config.engine.store.beat)
-        self._begun: set[str] = set()  # stages that were ever worked at in this folder
 
     def __enter__(self) -> Self:
         self.sight.open()
         try:
             places.use(*self.storing)
-            self._claim()
+            self.output.claim()
         except UserError:
             self.sight.close()
             with suppress(OSError):  # another run of this machine may be using it
@@ -94,13 +75,13 @@ class Run:
         use(*self.asking)
         about.cache_clear()  # of runs before in this process
         answered.cache_clear()
-        if self._alone:  # else what lies there may be somebody's work; each cleans up after itself
+        if self.output.alone:  # else what lies there may be somebody's work; each cleans up after itself
             remove_leftovers(self.local)
         try:
             self.engine: Engine = self._engine_of().__enter__()
         except BaseException:
             self.sight.close()
-            self.lease.__exit__(None, None, None)
+            self.output.lease.__exit__(None, None, None)
             raise
         self.sight.engine = self.engine
         return self
@@ -109,18 +90,13 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.engine.__exit__(kind, error, trace)
-        if error is not None and self._alone:
+        if error is not None and self.output.alone:
             remove_leftovers(self.local)  # of workers that had to be ended
         elif error is None and on_store(self.folder):
             shutil.rmtree(self.local, ignore_errors=True)
         places.leave()
-        self.lease.__exit__(kind, error, trace)
+        self.output.lease.__exit__(kind, error, trace)
         self.sight.close()
-
-    @property
-    def _alone(self) -> bool:
-        """Whether nobody else works in the folder of what is under way."""
-        return self.part is None or on_store(self.folder)
 
     def _engine_of(self) -> Engine:
         kind = LocalEngine if self.config.engine.workers != 0 else InProcess
@@ -134,104 +110,14 @@ class Run:
             return RayEngine(self.config.engine, sorted(files), local)
         return RayEngine(self.config.engine, [str((self.folder / "run.json").resolve()), *sorted(files)])
 
-    def _claim(self) -> None:
-        mine = self._identity()
-        try:
-            theirs = read_run(self.folder)
-            if theirs is None and any(not path.name.startswith(".") for path in entries(self.folder)):
-                raise UserError(
-                    f"{self.path}: output: {self.folder} holds other files and no run; choose an empty folder"
-                )
-            if theirs is not None and {key: theirs.get(key) for key in mine} != mine:
-                differs = next(key for key in mine if theirs.get(key) != mine[key])
-                raise UserError(
-                    f"{self.path}: output: {self.folder} is the output of another configuration: {differs} was "
-                    f"{json.dumps(theirs.get(differs))}, is {json.dumps(mine[differs])}; choose another folder or remove it"
-                )
-            if on_store(self.folder) and self.folder.fs.protocol == "memory" and self.config.engine.workers != 0:  # type: ignore[attr-defined]
-                raise UserError(f"{self.path}: output: no other process sees memory://; set engine.workers: 0")
-            if not on_store(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-            self.lease.__enter__()
-            if self.part:
-                self.part.announce(self.folder)
-            theirs = read_run(self.folder)  # as whoever held it before has left it
-            self._begun = {*theirs.get("begun", []), *theirs["stages"]} if theirs else set()
-            self._remember()
-        except InUse as error:
-            raise UserError(f"{self.path}: output: {error}") from None
-        except OSError as error:
-            raise UserError(f"{self.path}: output: {self.folder} cannot be written: {error.strerror}") from None
-
-    def _identity(self) -> dict[str, Any]:
-        """What tells this configuration's output from another's."""
-        return {"name": self.config.name, "input": self.config.input.choice}
-
-    def _remember(self) -> None:
-        if not self._leads and read_run(self.folder) is not None:
-            return
-        about = {"keys": self.keys, "shards": [self.shards.start, self.shards.stop], "stages": self.stages}
-        about["begun"] = sorted({*self._begun, *self.stages})
-        write_json(self.folder / "run.json", self._identity() | about)
-
     def warcs(self) -> Stage:
         """What is read as a stage: its shards are numbered by file, then by place in it, after those of earlier runs."""
         chosen = choose(self)
         if captures := self.config.consent.robots.captures:  # read much later, but a mistake is told before any work
             list_warcs(captures, "consent.robots.captures")
-        self.shards = range(self.shards.start, self.shards.start + len(chosen))
-        self._remember()
-        found = dict(zip(self.shards, chosen, strict=True))
+        found = dict(zip(self.output.number(len(chosen)), chosen, strict=True))
         prefixes = {shard: part.inputs for shard, part in found.items()}
         return Stage("warc", prefixes, {shard: part.fingerprint for shard, part in found.items()})
-
-    def files(self, name: str, paths: Sequence[str]) -> Stage:
-        """Files of the user as a stage whose shards they are."""
-        shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
-        return Stage(name, shards, {shard: identity(path) for shard, path in enumerate(paths)})
-
-    def numbered(self, name: str, count: int) -> Stage:
-        """Shards that are nothing but numbers, for work that is cut otherwise than by file."""
-        return Stage(name, dict.fromkeys(range(count), ()), dict.fromkeys(range(count), ""))
-
-    def of_earlier(self, name: str) -> Stage:
-        """What a stage left in the earlier runs that this one is made against."""
-        found = Stage(name, {}, {})
-        for folder in (run.folder / "stages" / name for run in self.earlier):
-            if on_store(folder) and finished(folder) is None:
-                raise UserError(f"{self.path}: input.against: {folder}: is not whole; run that configuration again")
-            whole = {receipt.shard: slim(receipt) for receipt in stage_receipts(folder) if not receipt.error}
-            found = found.beside(stage_of(name, folder, whole))
-        return found
-
-    def judges(self) -> Stage:
-        """For each shard of earlier runs the folders of stages with the decisions about it, the last of them last."""
-        said = {run.folder: [_asked(run.folder, name) for name in ANSWERS.values()] for run in self.earlier}
-        found = judges(self.earlier)
-        prefixes = {shard: tuple(str(folder / "stages") for folder in folders) for shard, folders in found.items()}
-        return Stage(
-            "judges", prefixes, {s: digest([said[folder] for folder in folders]) for s, folders in found.items()}
-        )
-
-    def earlier_verdicts(self, name: str, columns: Table) -> Table:
-        """All that a query has said about the shards of earlier runs; `columns` is a table of its columns."""
-        if not self.earlier:
-            return columns
-        stages = [(shard, run / "stages" / name) for shard, runs in judges(self.earlier).items() for run in runs]
-        files = sorted(
-            str(stage / "answer" / file) for shard, stage in stages for file in answered(stage).get(shard, ())
-        )
-        marks = [_asked(run.folder, name) for run in self.earlier]
-        return Table([*files, *columns.files], digest([name, marks, columns.fingerprint]))
-
-    def parts(self, answer: Answer, count: int) -> Stage:
-        """The partitions of an answer as a stage whose shards they are, where these are not those of the input."""
-        files = {part: answer.of(part) for part in range(count)}
-        receipt = read_receipt(answer.folder.parent / "query")
-        assert receipt is not None
-        rows = {part: sum(receipt.tables[name]["rows"] for name in answer.names.get(part, ())) for part in files}
-        receipts = {part: Receipt("parts", part, answer.fingerprint, rows_out=rows[part]) for part in files}
-        return Stage("parts", files, dict.fromkeys(range(count), answer.fingerprint), receipts)
 
     def each(
         self,
@@ -244,8 +130,8 @@ class Run:
         stages = {key: value for key, value in inputs.items() if isinstance(value, Stage)}
         answers = {key: value for key, value in inputs.items() if isinstance(value, Answer)}
         shards = sorted(set.intersection(*(set(stage.prefixes) for stage in stages.values())))
-        begun = name in self._begun
-        folder = self._stage_folder(name)
+        begun = name in self.output.begun
+        folder = self.output.stage(name)
         known = Known(folder, shards, begun)
         sections = settings if isinstance(settings, tuple) else (settings,)
         dumped = [section.model_dump(mode="json") for section in sections]
@@ -277,7 +163,7 @@ class Run:
                     of=of, read=read,
                 )
             )  # fmt: skip
-        known.clean(shards, [job.shard for job in jobs], self._leads)
+        known.clean(shards, [job.shard for job in jobs], self.output.leads)
         self.sight.begin(name, len(jobs))
         for receipt in self._perform(name, jobs, {shard: _weight(stages, shard) for shard in shards}):
             receipts[receipt.shard] = slim(receipt)
@@ -288,7 +174,7 @@ class Run:
                     self.failures.append(receipt)
                 receipts[receipt.shard] = slim(receipt)
                 known.done(receipt)
-        if self._leads:
+        if self.output.leads:
             known.finish(shards)
         whole = {shard: receipt for shard, receipt in sorted(receipts.items()) if not receipt.error}
         if shards and not whole:
@@ -324,7 +210,7 @@ class Run:
                 receipt = read_receipt(job.prefix)
                 assert receipt is not None
                 self.done += 1
-                self.lease.check()
+                self.output.lease.check()
                 if receipt.error:
                     self.failures.append(receipt)
                 self.sight.end(receipt)
@@ -356,16 +242,16 @@ class Run:
         `read` of which tables of this run, by their fingerprints."""
         of, read = digest(about), read or {}
         fingerprint = digest([of, read])
-        if self.part and not self._leads:
+        if self.part and not self.output.leads:
             folder = self.folder / "stages" / name
             asked = self.part.answered(name, folder / "query", fingerprint)
             return Answer(folder / "answer", fingerprint, partitions(asked))
-        begun = name in self._begun
-        folder = self._stage_folder(name)
+        begun = name in self.output.begun
+        folder = self.output.stage(name)
         receipt = read_receipt(folder / "query") if begun or not on_store(folder) else None
         if receipt and receipt.fingerprint == fingerprint and receipt.tables:
             return Answer(folder / "answer", fingerprint, partitions(receipt))
-        self.lease.check()
+        self.output.lease.check()
         if on_store(folder):
             aside = self.local / ".answer.tmp"
             shutil.rmtree(aside, ignore_errors=True)
@@ -394,55 +280,15 @@ class Run:
 
     def forget(self, names: Iterable[str]) -> None:
         """Removes what queries of these names left when a run asked more of them."""
-        for name in names if self._leads else ():
-            if name in self._begun or not on_store(self.folder):
+        for name in names if self.output.leads else ():
+            if name in self.output.begun or not on_store(self.folder):
                 remove_folder(self.folder / "stages" / name)
-
-    @property
-    def _leads(self) -> bool:
-        return self.part is None or self.part.leads
-
-    def _stage_folder(self, name: str) -> Path:
-        folder = self.folder / "stages" / name
-        if not on_store(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._begun.add(name)
-        if name not in self.stages:
-            self.stages.append(name)
-            self._remember()  # so that what a killed run did can be told, too
-        return folder
 
 
 class WorkFailed(UserError):
     """Nothing is left to go on with."""
 
     status = 1
-
-
-def local_of(config: Config, lease: str) -> Path:
-    """The folder on this machine for what a run has under way: its output, if that is here; or else one that a run which
-    goes on finds again."""
-    folder = place(config.output)
-    if not on_store(folder):
-        return folder
-    name = hashlib.sha256(f"{config.output} {lease}".encode()).hexdigest()[:16]
-    return Path(config.engine.spill or tempfile.gettempdir()) / f"carnac-{os.getuid()}-{name}"
-
-
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """What `run.json` says of a folder: the name and input of its configuration and the stages, in order."""
-    try:
-        read: dict[str, Any] = json.loads(read_bytes(folder / "run.json"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        raise UserError(f"{folder / 'run.json'}: damaged; remove the folder or choose another output") from None
-    return read
-
-
-def _asked(folder: Path, query: str) -> str | None:
-    receipt = read_receipt(folder / "stages" / query / "query")
-    return receipt.fingerprint if receipt else None
 
 
 def _files(value: Any) -> set[str]:

@@ -35,7 +35,7 @@ class Slowest:
         if self._stage not in self._warm:
             self._warm.add(self._stage)
             return
-        host = host_of(self._url)
+        host = _host_of(self._url)
         seconds, pages = self._hosts.get(host, (0.0, 0))
         self._hosts[host] = seconds + spent, pages + 1
         if len(self._pages) < KEPT:
@@ -54,7 +54,7 @@ class Slowest:
         return {"pages": pages, "hosts": [[round(s, 6), count, host] for s, count, host in slowest]}
 
 
-def host_of(url: str) -> str:
+def _host_of(url: str) -> str:
     """As it is written, of any address; to add up by, not to ask."""
     return url.partition("://")[2].partition("/")[0][:255].lower()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.places import place
+from pipeline.storage import identity
 from pipeline.versions import digest
 from pipeline.work import Receipt, read_receipt
 
@@ -66,6 +67,17 @@ def stage_of(name: str, folder: Path, receipts: dict[int, Receipt]) -> Stage:
     return Stage(name, prefixes, fingerprints, receipts, held)
 
 
+def files(name: str, paths: Sequence[str]) -> Stage:
+    """Files of the user as a stage whose shards they are."""
+    shards: dict[int, tuple[str, ...]] = {shard: (path,) for shard, path in enumerate(paths)}
+    return Stage(name, shards, {shard: identity(path) for shard, path in enumerate(paths)})
+
+
+def numbered(name: str, count: int) -> Stage:
+    """Shards that are nothing but numbers, for work that is cut otherwise than by file."""
+    return Stage(name, dict.fromkeys(range(count), ()), dict.fromkeys(range(count), ""))
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a query left: a folder with one partition a shard. `names`: of the files in it, as its receipt tells them."""
@@ -76,6 +88,15 @@ class Answer:
 
     def table(self) -> Table:
         return Table(sorted(file for shard in self.names for file in self.of(shard)), self.fingerprint)
+
+    def parts(self, count: int) -> Stage:
+        """Its partitions as a stage whose shards they are, where these are not those of the input."""
+        files = {part: self.of(part) for part in range(count)}
+        receipt = read_receipt(self.folder.parent / "query")
+        assert receipt is not None
+        rows = {part: sum(receipt.tables[name]["rows"] for name in self.names.get(part, ())) for part in files}
+        receipts = {part: Receipt("parts", part, self.fingerprint, rows_out=rows[part]) for part in files}
+        return Stage("parts", files, dict.fromkeys(files, self.fingerprint), receipts)
 
     def of(self, shard: int | None) -> tuple[str, ...]:
         """The files for a shard; by None those that are for all of them."""

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.archive import WACZ_SUFFIX, WARC_SUFFIXES, base_name, open_warc, warcs_inside
+from pipeline.copies import going_to, here
 from pipeline.errors import UserError
-from pipeline.places import FULL, full, going_to, here, on_store, place, write_bytes
+from pipeline.places import FULL, full, on_store, place, write_bytes
 from pipeline.remote import about, is_remote
 from pipeline.stores import listed
 

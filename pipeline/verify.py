@@ -1,40 +1,26 @@
 """The folder of a finished run, or a corpus alone, in; what is wrong with it out, a line each: file, row group, what."""
 
 import itertools
-import multiprocessing
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.chain import EXPORT, Chain, Known, check_receipt
+from pipeline.chain import EXPORT, Chain
 from pipeline.errors import UserError
 from pipeline.export import SPLITS, SUMS, checksums, file_name
+from pipeline.output import read_run
+from pipeline.pieces import Piece, check_each
 from pipeline.places import on_store, size_of, sizes
-from pipeline.readback import FORMS, Found, check_table
+from pipeline.readback import FORMS, Found
 from pipeline.receipts import stage_receipts
-from pipeline.run import read_run
-from pipeline.work import Receipt, read_receipt
-from pipeline.worker import prepare
+from pipeline.work import Receipt
 
 if TYPE_CHECKING:
     from pipeline.config import Images
 
 _PUBLISHED = re.compile(r"([a-z]+)-(\d{5})-of-(\d{5})\.parquet")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What one task checks: a receipt and its tables, or a file of a corpus."""
-
-    folder: Path  # of the run or the corpus
-    name: str  # of the receipt without its suffix, or of the file; in the folder
-    files: tuple[str, ...] = ()  # tables that stand there, in the folder
-    said: dict[str, Any] | None = None  # of a file: what is known of it
 
 
 @dataclass
@@ -108,7 +94,7 @@ def _verify_run(
                 tell(f"stages/documents/{shard:05d}.json: is missing; run.json counts {len(first)} shards")
     pieces = itertools.chain(_pieces(folder, stages), _published(folder, corpus, tell))
     schemas: dict[tuple[str, str], tuple[str, str]] = {}
-    for done, (piece, found) in enumerate(_each(pieces, workers, chain.known(), images), 1):
+    for done, (piece, found) in enumerate(check_each(pieces, workers, chain.known(), images), 1):
         shown(done, verified.receipts)
         for problem in found.problems:
             tell(problem)
@@ -216,7 +202,7 @@ def _verify_corpus(
             tell(f"{form}/{split}-{number:05d}-of-{count:05d}.parquet: is missing")
     pieces = [Piece(folder, name, said={"sha256": sums[name]} if sums and name in sums else {}) for name in names]
     rows: dict[str, dict[str, int]] = {}
-    for done, (piece, read) in enumerate(_each(pieces, workers, None, images), 1):
+    for done, (piece, read) in enumerate(check_each(pieces, workers, None, images), 1):
         shown(done, len(pieces))
         for problem in read.problems:
             tell(problem)
@@ -231,92 +217,9 @@ def _verify_corpus(
             tell(f"{split}: not as many rows in each form: {counts}")
 
 
-class _Here:
-    """What the tasks of this process need beside their piece."""
-
-    known: Known | None = None
-    images: "Images | None" = None
-
-
-def _begin(known: Known | None, images: "Images") -> None:
-    _Here.known, _Here.images = known, images
-
-
-def _begin_worker(known: Known | None, images: "Images") -> None:
-    prepare(0)  # nobody watches it: a file may be large, and what it does is bounded
-    _begin(known, images)
-
-
-def _each(
-    pieces: Iterable[Piece], workers: int, known: Known | None, images: "Images"
-) -> Iterator[tuple[Piece, Found]]:
-    """What was found of each piece, in their order, a few of them under way. One that ends its process twice is told of."""
-    waiting = iter(pieces)
-    if not workers:
-        _begin(known, images)
-        yield from ((piece, check(piece)) for piece in waiting)
-        return
-
-    def pool(size: int) -> ProcessPoolExecutor:
-        spawn = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(size, mp_context=spawn, initializer=_begin_worker, initargs=(known, images))
-
-    under_way: deque[tuple[Piece, Future[Found]]] = deque()
-    several = pool(workers)
-    try:
-        while True:
-            for piece in itertools.islice(waiting, 4 * workers - len(under_way)):
-                under_way.append((piece, several.submit(check, piece)))
-            if not under_way:
-                return
-            try:
-                found = under_way[0][1].result()
-                yield under_way.popleft()[0], found
-            except BrokenProcessPool:
-                several.shutdown()
-                for piece, _ in under_way:  # nobody knows which of them it was
-                    with pool(1) as alone:
-                        try:
-                            found = alone.submit(check, piece).result()
-                        except BrokenProcessPool:
-                            found = Found([f"{piece.name}: reading it ends the process that reads"])
-                    yield piece, found
-                under_way.clear()
-                several = pool(workers)
-    finally:
-        several.shutdown(cancel_futures=True)
-
-
-def check(piece: Piece) -> Found:
-    """What is wrong with a receipt and its tables, or with a file of a corpus."""
-    assert _Here.images is not None
-    if piece.said is not None:
-        form, _, file = piece.name.removeprefix("corpus/").partition("/")
-        found = check_table(piece.folder / piece.name, f"{form}-{file.partition('-')[0]}", piece.said, _Here.images)
-        found.problems = [f"{piece.name}: {problem}" for problem in found.problems]
-        return found
-    stage, _, shard = piece.name.removeprefix("stages/").rpartition("/")
-    receipt = read_receipt(piece.folder / piece.name)
-    if receipt is None:
-        if size_of(piece.folder / f"{piece.name}.json") is not None:
-            return Found([f"{piece.name}.json: is no whole receipt"])
-        return Found([f"{file}: no receipt tells of it" for file in piece.files])
-    found = Found([f"{piece.name}.json: {problem}" for problem in check_receipt(receipt, stage, shard, _Here.known)])
-    places = {table: f"{piece.name}.{table}.parquet" for table in receipt.tables}
-    if shard == "query":
-        places = {table: f"stages/{stage}/answer/{table}" for table in receipt.tables}
-    for file in sorted(set(piece.files) - set(places.values())):
-        found.problems.append(f"{file}: no receipt tells of it")
-    for table, file in places.items():
-        one = check_table(piece.folder / file, table, receipt.tables[table], _Here.images)
-        one.problems = [f"{file}: {problem}" for problem in one.problems]
-        found.add(one)
-    return found
-
-
 def as_line(verified: Verified) -> str:
     """What was done, in one line."""
-    from pipeline.report import size
+    from pipeline.funnel import size
 
     found = verified.found
     read = f"{found.files:,} files, {found.rows:,} rows, {found.images:,} images, {size(found.bytes)} read back"

@@ -21,7 +21,7 @@ def digest(value: Any) -> str:
 @cache
 def code_version(module: str) -> str:
     """A hash of the module's source, of all modules of ours that it imports and of the shipped data that these name: the
-    version of a stage's code. Settings are hashed by value, so the module that checks them does not count."""
+    version of a stage's code. Settings are hashed by value, so the modules that check them do not count."""
     return digest(_sources(module))
 
 
@@ -31,7 +31,7 @@ def _sources(module: str) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in sources or name == "pipeline.config":
+        if name in sources or name.split(".")[:2] == ["pipeline", "config"]:
             continue
         sources[name] = _source(name).read_text(encoding="utf-8")
         waiting += sorted(_imports(sources[name]))

@@ -12,11 +12,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from pipeline.funnel import Funnel, Summary, funnel_table, written
+from pipeline.job import read_counters
 from pipeline.lease import WATCHED
 from pipeline.places import entries, on_store, read_each
 from pipeline.progress import duration
-from pipeline.report import Funnel, Summary, funnel_table, written
-from pipeline.work import COUNTERS, read_counters
+from pipeline.work import COUNTERS
 
 WINDOW = 30.0  # seconds over which a rate is taken
 
@@ -24,7 +25,7 @@ WINDOW = 30.0  # seconds over which a rate is taken
 def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
     """Redraws every `seconds` on a terminal; elsewhere a plain line goes to standard error when it has changed. True when
     the run has ended, False when whoever watches has had enough (Ctrl-C). `local`: where the run has what is under way, as
-    `run.local_of` says.
+    `output.local_of` says.
 
     Raises:
         UserError: no run was ever begun there.

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.document import SCHEMA, Document, Image, Node, Signal, from_row, to_row
+from pipeline.job import Job, perform
 from pipeline.storage import TableWriter, read_rows
-from pipeline.work import Job, Receipt, Work, perform, read_receipt
+from pipeline.work import Receipt, Work, read_receipt
 
 DATE = datetime(2026, 3, 10, 12, tzinfo=UTC)
 IMAGE = Image("http://host.example/a.png", "/a.png")

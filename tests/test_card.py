@@ -11,7 +11,7 @@ import yaml
 from pipeline.card import write_card
 from pipeline.config import Config, Export
 from pipeline.export import publish
-from pipeline.report import Summary
+from pipeline.funnel import Summary
 from pipeline.stages import Stage
 from pipeline.work import Receipt
 from tests.test_export import corpus, exported, stage_of

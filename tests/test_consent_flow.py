@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.report import explain, funnel
+from pipeline.explain import explain
+from pipeline.funnel import funnel
 from tests.conftest import ROOT
 from tests.crawls import Response, page, picture, prose, write_warc
 from tests.sites import LOOPBACK, Says, Sites, serve

@@ -12,8 +12,9 @@ from pipeline.config import Consent
 from pipeline.consent.captures import index_captures
 from pipeline.consent.finding import PAGE
 from pipeline.consent.hosts import ask_hosts, weigh
+from pipeline.job import perform
 from pipeline.storage import read_rows
-from pipeline.work import perform, read_receipt
+from pipeline.work import read_receipt
 from tests.documents import DATE, job, write_verdicts
 from tests.sites import LOOPBACK, Says, Sites, serve
 

@@ -113,7 +113,8 @@ from pipeline.consent.lists import list_keys
 from pipeline.engine import LocalEngine
 from pipeline.run import QUERIES
 from pipeline.storage import TableWriter
-from pipeline.work import Job, key64, perform, read_receipt
+from pipeline.job import Job, perform
+from pipeline.work import key64, read_receipt
 from pipeline.memory import peak
 
 folder = Path(sys.argv[1])

@@ -17,7 +17,8 @@ from pipeline.benchmarks import columns
 from pipeline.cli import main
 from pipeline.config import Benchmark
 from pipeline.errors import UserError
-from pipeline.report import explain, funnel
+from pipeline.explain import explain
+from pipeline.funnel import funnel
 from tests.conftest import ROOT
 from tests.crawls import page, prose, write_warc
 

@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from pipeline.config import Export
 from pipeline.document import Document, Hole, Image
-from pipeline.export import groups, publish, split_of, to_published, write_shards
+from pipeline.export import groups, publish, schema, split_of, to_published, write_shards
 from pipeline.images import PIXELS
 from pipeline.stages import Stage
 from pipeline.storage import read_rows
@@ -86,6 +86,16 @@ def test_a_row_has_the_published_columns_first_and_ours_after_them(tmp_path: Pat
         names = pq.read_schema(f"{done.prefix}.{form}.parquet").names
         assert names[:4] == ["images", "texts", "metadata", "general_metadata"]
         assert names[4:] == ["crawl_date", "language", "language_score", "perplexity", "image_scores", "missing_images"]
+
+
+@pytest.mark.parametrize("form", ["images", "urls"])
+def test_the_columns_are_those_that_datasets_would_write_for_them(form: str) -> None:
+    import datasets
+
+    columns = schema(form)
+    features = datasets.Features.from_arrow_schema(columns)
+    assert features["images"] == datasets.List(datasets.Image() if form == "images" else datasets.Value("string"))
+    assert features.arrow_schema.equals(columns, check_metadata=True)
 
 
 def test_images_and_texts_are_parallel_and_exactly_one_of_both_stands_at_each_place(tmp_path: Path) -> None:

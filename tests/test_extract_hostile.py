@@ -22,13 +22,13 @@ from pipeline.cli import main
 from pipeline.config import Extract
 from pipeline.document import Document, Node
 from pipeline.documents import fill
+from pipeline.funnel import as_json, funnel
 from pipeline.header import UNKNOWN_DATE
 from pipeline.html import extract as extraction
 from pipeline.html.bounds import MAX_ATTRIBUTES, bounded
 from pipeline.html.decode import CODECS, decode
 from pipeline.html.extract import MAX_NODES, METHODS, extract
 from pipeline.memory import peak
-from pipeline.report import as_json, funnel
 from tests.crawls import page, prose, write_warc
 
 URL = "https://example.org/a/page.html"

@@ -19,7 +19,8 @@ from pipeline.asker import Wanted, fetch
 from pipeline.config import Asking
 from pipeline.fetch import Try
 from pipeline.fetched import fetch_images, retry
-from pipeline.work import Job, Receipt, key64, perform, read_receipt
+from pipeline.job import Job, perform
+from pipeline.work import Receipt, key64, read_receipt
 from tests.conftest import ROOT
 from tests.documents import Outcome, write_verdicts
 from tests.test_download import EXPECTED, JPEG, LOOPBACK, PNG, Origin, serving

@@ -14,9 +14,9 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.config import Duplicates, NearImage
 from pipeline.errors import UserError
+from pipeline.explain import explain
 from pipeline.hamming import words
 from pipeline.image_duplicates import compare, drop_copies, hash_images, picture_key
-from pipeline.report import explain
 from tests.conftest import ROOT
 from tests.crawls import page, prose, write_warc
 from tests.documents import document, image, pieces, run_stage, write_verdicts

@@ -14,8 +14,8 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.config import RuleSet
 from pipeline.documents import read_documents
+from pipeline.funnel import funnel
 from pipeline.judge import judge
-from pipeline.report import funnel
 from pipeline.run import Run
 from pipeline.work import Work
 from tests.crawls import crawl

@@ -13,10 +13,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pipeline import places
 from pipeline.asking import Denied, Unreachable
 from pipeline.config import Config, Extract, Store
+from pipeline.copies import kept_at
 from pipeline.database import connect, read_parquet
 from pipeline.errors import StorageFull, UserError
-from pipeline.places import at_once, entries, kept_at, place, read_bytes, read_each, remove, size_of, sizes
+from pipeline.places import at_once, entries, place, read_bytes, read_each, remove, size_of, sizes
 from pipeline.run import Run
+from pipeline.stages import numbered
 from pipeline.storage import TableWriter, aside, open_table, read_rows, write_json
 from pipeline.work import Work
 
@@ -211,7 +213,7 @@ def test_a_thousand_shards_ask_a_store_about_once_each_and_later_a_few_times_in_
     told = configuration(engine={"workers": 0, "store": {"beat": 2}})
     with Run(told, "a.yaml") as run:
         calls.clear()
-        stage = run.each("numbers", count_up, Extract(), n=run.numbered("n", 1000))
+        stage = run.each("numbers", count_up, Extract(), n=numbered("n", 1000))
     assert len(stage.prefixes) == 1000
     # A table and a receipt are put by the worker, and the receipt is read by the driver; nothing else is asked.
     for call in ("put_file", "pipe_file", "cat_file"):
@@ -222,7 +224,7 @@ def test_a_thousand_shards_ask_a_store_about_once_each_and_later_a_few_times_in_
             monkeypatch.setattr(MemoryFileSystem, "find", lambda *_, **__: {})
         with Run(told, "a.yaml") as run:
             calls.clear()
-            again = run.each("numbers", count_up, Extract(), n=run.numbered("n", 1000))
+            again = run.each("numbers", count_up, Extract(), n=numbered("n", 1000))
             assert calls.total() < (16 if listed else 1016)
             assert run.done == 0
         assert again == stage
@@ -230,12 +232,12 @@ def test_a_thousand_shards_ask_a_store_about_once_each_and_later_a_few_times_in_
 
 def test_of_a_stage_that_was_broken_off_what_has_a_receipt_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(configuration(), "a.yaml") as run:
-        run.each("numbers", count_up, Extract(), n=run.numbered("n", 20))
+        run.each("numbers", count_up, Extract(), n=numbered("n", 20))
         folder = run.folder / "stages" / "numbers"
     remove([folder / "receipts.jsonl", folder / "00003.json", folder / "00004.numbers.parquet"])
     monkeypatch.setattr(MemoryFileSystem, "find", lambda *_, **__: {})  # and nothing of it is listed
     with Run(configuration(), "a.yaml") as run:
-        stage = run.each("numbers", count_up, Extract(), n=run.numbered("n", 20))
+        stage = run.each("numbers", count_up, Extract(), n=numbered("n", 20))
         assert run.done == 2
     assert [next(read_rows(file))["number"] for file in stage.table("numbers").files] == list(range(20))
 
@@ -243,7 +245,7 @@ def test_of_a_stage_that_was_broken_off_what_has_a_receipt_is_not_done_again(mon
 def test_what_shards_left_that_are_no_longer_in_the_input_is_removed() -> None:
     for count in (5, 3):
         with Run(configuration(), "a.yaml") as run:
-            run.each("numbers", count_up, Extract(), n=run.numbered("n", count))
+            run.each("numbers", count_up, Extract(), n=numbered("n", count))
             assert run.done == (5 if count == 5 else 0)
         left = {name.split(".")[0] for name in sizes(run.folder / "stages" / "numbers")}
         assert left == {"receipts", *(f"{number:05d}" for number in range(count))}
@@ -251,7 +253,7 @@ def test_what_shards_left_that_are_no_longer_in_the_input_is_removed() -> None:
 
 def test_an_answer_is_read_by_its_receipt_and_by_nothing_that_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     with Run(configuration(), "a.yaml") as run:
-        numbers = run.each("numbers", count_up, Extract(), n=run.numbered("n", 3))
+        numbers = run.each("numbers", count_up, Extract(), n=numbered("n", 3))
 
         def write(folder: Path) -> None:
             run.engine.sql(

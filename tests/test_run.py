@@ -125,6 +125,11 @@ def test_a_stage_depends_on_the_shipped_data_that_its_code_reads_and_no_other(mo
     assert set(_sources(module)) & shipped == read
 
 
+def test_a_stage_does_not_depend_on_the_code_that_checks_settings_which_count_by_value() -> None:
+    for module in ("pipeline.config.duplicates", "pipeline.verdicts", "pipeline.fetched", "pipeline.image_duplicates"):
+        assert [name for name in _sources(module) if name.startswith("pipeline.config")] == []
+
+
 def test_a_new_file_at_the_end_of_the_input_redoes_no_other_file(configuration: Path, tmp_path: Path) -> None:
     assert main(["run", str(configuration)]) == 0
     before = receipts(tmp_path / "out", "documents")

@@ -13,8 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline import config
 from pipeline.cli import main
+from pipeline.output import local_of
 from pipeline.places import place, read_bytes, sizes, store_of
-from pipeline.run import local_of
 from tests.conftest import ROOT
 from tests.crawls import crawl
 from tests.s3 import serving_s3

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from pipeline import places
 from pipeline.cli import main
 from pipeline.config import Images
 from pipeline.errors import UserError
+from pipeline.pieces import Piece, check_each
 from pipeline.places import place, read_bytes, remove
 from pipeline.storage import TableWriter
-from pipeline.verify import Piece, _each, verify
+from pipeline.verify import verify
 from pipeline.versions import digest
 from tests.conftest import ROOT
 from tests.crawls import crawl, picture
@@ -349,8 +351,20 @@ def test_a_file_that_kills_its_reader_costs_a_line_and_nothing_else(finished: Pa
     out = finished.parent / "out"
     whole = [Piece(out, f"stages/text/{shard:05d}") for shard in range(3)]
     pieces = [whole[0], Deadly(out, "stages/bad/00000"), *whole[1:]]
-    found = [found.problems for _, found in _each(pieces, 2, None, Images())]
+    found = [found.problems for _, found in check_each(pieces, 2, None, Images())]
     assert found == [[], ["stages/bad/00000: reading it ends the process that reads"], [], []]
+
+
+def test_a_reader_that_dies_before_further_files_are_handed_out_costs_its_line_alone(finished: Path) -> None:
+    out = finished.parent / "out"
+    good = Piece(out, "stages/text/00000")
+    pieces = [good, Deadly(out, "stages/bad/00000"), *[good] * 5]
+    found = []
+    for _, one in check_each(pieces, 1, None, Images()):
+        found.append(one.problems)
+        if len(found) == 1:
+            time.sleep(2)  # meanwhile the reader meets the second file
+    assert found == [[], ["stages/bad/00000: reading it ends the process that reads"], [], [], [], [], []]
 
 
 def test_the_command_says_all_is_well_or_what_is_not_whatever_the_processes(

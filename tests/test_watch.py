@@ -18,8 +18,8 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.config import Extract
 from pipeline.documents import read_documents
+from pipeline.funnel import Funnel, funnel
 from pipeline.memory import peak
-from pipeline.report import Funnel, funnel
 from pipeline.run import Run
 from pipeline.slow import HOSTS, KEPT, Slowest, slowest
 from pipeline.watch import UnderWay

@@ -17,21 +17,12 @@ from pipeline.config import Config, RuleSet
 from pipeline.document import Document
 from pipeline.engine import LocalEngine, Spare
 from pipeline.errors import StorageFull
+from pipeline.job import perform, read_counters
 from pipeline.judge import judge
 from pipeline.run import Run
 from pipeline.stages import Stage
 from pipeline.storage import read_rows, sha256_of, write_json
-from pipeline.work import (
-    COUNTERS,
-    EXCERPT,
-    WORKER_DIED,
-    Receipt,
-    Work,
-    perform,
-    read_counters,
-    read_receipt,
-    write_receipt,
-)
+from pipeline.work import COUNTERS, EXCERPT, WORKER_DIED, Receipt, Work, read_receipt, write_receipt
 from pipeline.worker import Death, Shard
 from tests.conftest import ROOT
 from tests.documents import document, image, job, run_stage, write_documents, write_verdicts
@@ -159,7 +150,7 @@ from pathlib import Path
 from pipeline.errors import StorageFull
 from tests.documents import job
 from tests.test_work import keep_even
-from pipeline.work import perform
+from pipeline.job import perform
 
 folder = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))

@@ -18,6 +18,7 @@ from pipeline.consent.spawning import ask_registry
 from pipeline.document import Document, Node
 from pipeline.errors import UserError
 from pipeline.keys import WANTED, wanted_rows
+from pipeline.stages import files, numbered
 from pipeline.storage import list_warcs
 from pipeline.work import Work
 
@@ -39,21 +40,21 @@ def asked(run: "Run", documents: "Stage") -> "dict[str, Stage | Answer]":
     addresses = run.each("consent/asked", list_addresses, c, documents=documents)
     answers: dict[str, Stage | Answer] = {"addresses": addresses}
     if c.lists:
-        listed = _whole(run.each("consent/lists", list_keys, list=run.files("list", c.lists)), len(c.lists))
+        listed = _whole(run.each("consent/lists", list_keys, list=files("list", c.lists)), len(c.lists))
         answers["listed"] = run.sql(
             "consent/listed", query="listed", keys=addresses.table("keys"), listed=listed.table("listed")
         )
     if not (hosts or c.spawning):
         return answers
     wanted = addresses.table("addresses")
-    buckets = run.numbered("bucket", len(documents.prefixes))
+    buckets = numbered("bucket", len(documents.prefixes))
     size = len(buckets.prefixes)
     by_host = run.sql("consent/by_host", query="by_host", addresses=wanted, buckets=size)
     if hosts:
         inputs: dict[str, Stage | Answer | None] = {"buckets": buckets, "addresses": by_host}
         if c.robots.captures:
             paths = list_warcs(c.robots.captures, "consent.robots.captures")
-            captures = _whole(run.each("consent/captures", index_captures, warc=run.files("warc", paths)), len(paths))
+            captures = _whole(run.each("consent/captures", index_captures, warc=files("warc", paths)), len(paths))
             inputs["captures"] = run.sql(
                 "consent/wanted_captures",
                 query="wanted_captures",

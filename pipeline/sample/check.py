@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.report import select, tables
+from pipeline.explain import select, tables
 
 KEPT = "kept"
 

@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.config import Config, EngineSettings, Extract
 from pipeline.engine import LocalEngine, Spare
 from pipeline.run import Run
+from pipeline.stages import numbered
 from pipeline.work import Work
 from pipeline.worker import Death, Shard
 from tests.chaos import descendants
@@ -113,7 +114,7 @@ def driver(count: int, simulated: bool) -> None:
                     run.engine = Simulated(config.engine, Path(folder) / "spill")
                 start = peak()
                 began = time.process_time()
-                stage = run.each("text", empty, Extract(), parts=run.numbered("parts", count))
+                stage = run.each("text", empty, Extract(), parts=numbered("parts", count))
                 spent = time.process_time() - began - getattr(run.engine, "within", 0.0)
                 grown = peak() - start
             workers = "" if simulated else f", of a worker {getrusage(RUSAGE_CHILDREN).ru_maxrss / 1000:.0f} MB"

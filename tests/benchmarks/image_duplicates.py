@@ -27,12 +27,12 @@ from pipeline.config import Config, NearImage
 from pipeline.document import Image
 from pipeline.hamming import BITS, WORDS, Words, _draw, apart, band_keys, telling, words
 from pipeline.image_duplicates import EDGES, IMAGES, classes, compare
+from pipeline.job import Job, perform
 from pipeline.pixels import HASHES, Facts, look
 from pipeline.run import Run
 from pipeline.sample.crawl import _picture_bytes
 from pipeline.sample.definitions import read_pictures
 from pipeline.stages import Table
-from pipeline.work import Job, perform
 from tests.conftest import ROOT
 from tests.documents import job
 

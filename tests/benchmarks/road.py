@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.report import Summary, funnel
+from pipeline.funnel import Summary, funnel
 from tests.conftest import ROOT
 
 PAGES_A_SECOND = 60

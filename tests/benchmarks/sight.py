@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pipeline.cli import main as carnac
 from pipeline.config import Images
-from pipeline.report import funnel, receipts
+from pipeline.funnel import funnel, receipts
 from pipeline.sample import write
 from pipeline.slow import Slowest
 from pipeline.storage import write_json

@@ -12,12 +12,14 @@ from rich.console import Console
 from pipeline.config import Duplicates, Extract, RuleSet
 from pipeline.documents import read_documents
 from pipeline.errors import UserError
+from pipeline.explain import explain
 from pipeline.final import finish
+from pipeline.funnel import as_json, funnel, print_funnel, size
+from pipeline.job import Job, perform
 from pipeline.judge import judge
-from pipeline.report import as_json, explain, funnel, print_funnel, size
 from pipeline.storage import write_json
 from pipeline.verdicts import apply_verdicts
-from pipeline.work import Job, Receipt, perform, read_receipt, write_receipt
+from pipeline.work import Receipt, read_receipt, write_receipt
 from tests.crawls import page, prose, write_warc
 from tests.documents import Task, write_verdicts
 
