@@ -20,9 +20,11 @@ from pipeline.receipts import stage_receipts, tables_of
 from pipeline.run import read_run
 from pipeline.storage import read_rows
 from pipeline.stored import stored_record
+from pipeline.terminal import counted
 from pipeline.verdicts import twin_named
 from pipeline.work import Receipt, read_receipt
 
+STAGE = len("unique_images")  # columns of a stage's name
 LEVELS = ("record", "document", "paragraph", "image")
 # The share of documents that OBELICS dropped by these decisions (arXiv 2306.16527).
 PUBLISHED = {"latest_url": 0.321, "latest_image_set": 0.111}
@@ -151,9 +153,9 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
     console.print(funnel_table(summaries))
     for summary in summaries:
         if summary.named and summary.wanted is not None:
-            fewer = f", {summary.named / summary.wanted:.1f} times fewer" if summary.wanted else ""
+            times = f"{summary.named / summary.wanted:.1f} times fewer" if summary.wanted else "fewer"
             console.print(
-                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name{fewer} than if all were "
+                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name, {times} than if all were "
                 "fetched before pages are judged."
             )
 
@@ -180,7 +182,7 @@ def funnel_table(summaries: list[Summary]) -> Table:
         )
     queries = [summary for summary in summaries if summary.query]
     table.add_row(
-        f"{len(queries)} queries",
+        counted(len(queries), "query", "queries"),
         "",
         "",
         "",
@@ -194,12 +196,13 @@ def losses(summaries: list[Summary]) -> Iterator[str]:
     """What could not be read of the input, a line each."""
     for summary in summaries:
         if lost := summary.lost:
+            stretches = counted(lost["stretches"], "damaged stretch", "damaged stretches")
             yield (
-                f"lost: {lost['stretches']:,} damaged stretches of the input, {size(lost['bytes'])}, about {lost['records']:,} "
-                "records; `carnac explain CONFIG --rule damage` says where"
+                f"lost: {stretches} of the input, {size(lost['bytes'])}, about {counted(lost['records'], 'record')}; "
+                "`carnac explain CONFIG --rule damage` says where"
             )
         if summary.wrong_digests:
-            yield f"not as stored: {summary.wrong_digests:,} records have another digest than their header says"
+            yield f"not as stored: {counted(summary.wrong_digests, 'record')} with another digest than the header says"
 
 
 def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
@@ -225,7 +228,7 @@ def _drops(summary: Summary) -> Iterator[Text]:
         counts = ", ".join(f"{signal} {count:,}" for signal, count in sorted(summary.not_checked.items()))
         yield Text.assemble(("not checked ", "bold"), counts)
     if summary.failed:
-        yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
+        yield Text(f"{summary.failed} of {counted(summary.shards, 'shard')} failed", "bold red")
 
 
 def _beneath(reasons: Counter[str] | None) -> str:
@@ -289,7 +292,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
         raise _unseen(url, folder)
     for row in early:
         yield f"{url}"
-        yield f"  documents   dropped by {row['rule']}: {row['value']} (expected {row['bound']})"
+        yield f"  {'documents':<{STAGE}} dropped by {row['rule']}: {row['value']} (expected {row['bound']})"
     for capture in captures:
         key = capture["shard"], capture["row"]
         yield f"{url}"
@@ -310,7 +313,8 @@ def explain(folder: Path, url: str) -> Iterator[str]:
             for row in kept:
                 images = [node["image"]["url"] for node in row["nodes"] if node["image"]]
                 words = sum(len(node["text"].split()) for node in row["nodes"] if node["text"])
-                yield f"  kept: {len(row['nodes'])} nodes, {words} words, {len(images)} images"
+                left = (counted(len(row["nodes"]), "node"), counted(words, "word"), counted(len(images), "image"))
+                yield f"  kept: {', '.join(left)}"
                 yield from (f"    {image}" for image in images)
 
 
@@ -360,7 +364,7 @@ def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
         seen.update(row["rule"] for row in select(files, "DISTINCT rule", "true"))
         order = "md5(concat_ws(' ', url, crawl_date, position, paragraph))"
         for row in select(files, "*", f"rule = ? ORDER BY {order} LIMIT {int(count)}", rule):
-            yield f"{row['value']} (expected {row['bound']})  {stage}, {row['level']}  {row['url']}"
+            yield f"{_measured(folder, row)}  {stage}, {row['level']}  {row['url']}"
             if row["excerpt"]:
                 yield f"    {row['excerpt']}"
     if rule not in seen:
@@ -388,10 +392,11 @@ def _not_checked(files: list[str], stage: str, shard: int, row: int) -> Iterator
     seen = select(files, "*", "shard = ? AND row = ? AND says = 'not_checked' ORDER BY position, signal", shard, row)
     counted = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
     for told, count in counted.items():
-        yield f"  {stage:<11} not checked by {told}" + (f" ({count} addresses)" if count > 1 else "")
+        yield f"  {stage:<{STAGE}} not checked by {told}" + (f" ({count} addresses)" if count > 1 else "")
 
 
-def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
+def _measured(folder: Path, row: dict[str, Any]) -> str:
+    """Value and bound of a drop; a document or an image that the value names by its place, by its address."""
     measured = f"{row['value']} (expected {row['bound']})"
     if row["rule"] in ("latest_url", "near_duplicate", "latest_image_set"):
         twin = twin_named(row["value"])
@@ -403,11 +408,15 @@ def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
             measured += _alike(folder, (row["shard"], row["row"]), twin)
     if row["rule"] in ("image_repeated", "image_everywhere"):
         measured = re.sub(r"(\d+):(\d+):(\d+)", lambda found: _image_at(folder, *map(int, found.groups())), measured)
+    return measured
+
+
+def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
     place = "" if row["position"] is None else f" at {row['position']}"
     place += "" if row["paragraph"] is None else f".{row['paragraph']}"
-    yield f"  {stage:<11} {row['level']}{place} dropped by {row['rule']}: {measured}"
+    yield f"  {stage:<{STAGE}} {row['level']}{place} dropped by {row['rule']}: {_measured(folder, row)}"
     if row["level"] != "document":
-        yield f"  {'':<11}   {row['excerpt']}"
+        yield f"  {'':<{STAGE}}   {row['excerpt']}"
 
 
 def _image_at(folder: Path, shard: int, row: int, position: int) -> str:

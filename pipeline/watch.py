@@ -31,7 +31,7 @@ def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
     """
     funnel, rate, under_way = Funnel(folder), _Rate(), UnderWay(folder)
     try:
-        if not console.is_terminal:
+        if not console.is_terminal or console.is_dumb_terminal:
             last = ""
             while under_way():
                 if (line := at_hand(folder, local, funnel.read(), rate)) != last:
