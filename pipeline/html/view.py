@@ -290,8 +290,8 @@ del { color: var(--gone); text-decoration-thickness: 1px }
 details { background: var(--card); border: 1px solid var(--line); border-radius: 10px; margin: 0 0 1rem; overflow: clip }
 summary { cursor: pointer; padding: .7rem 1rem; display: flex; flex-wrap: wrap; gap: .1rem 1.25rem;
   justify-content: space-between }
-summary b::before { content: "▸ " }
-details[open] > summary b::before { content: "▾ " }
+summary b::before { content: "▸\\a0" }
+details[open] > summary b::before { content: "▾\\a0" }
 summary span { color: var(--soft); font-variant-numeric: tabular-nums }
 .row { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); border-top: 1px solid var(--line) }
 .row > div { padding: .45rem 1rem; contain: paint }
