@@ -18,6 +18,7 @@ from pipeline.terminal import console, counted, json_line, printable, say
 def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale that lacks a letter of the web
+    parsed = None
     try:
         try:
             parsed = _parser().parse_args(arguments)
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"carnac: {error}", sys.stderr)
         return error.status
     except KeyboardInterrupt:
-        print("carnac: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        goes_on = parsed is not None and parsed.command in (_run, _train)
+        kept = "; what was finished is kept, the same command goes on from there" if goes_on else ""
+        print(f"carnac: interrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -390,9 +390,9 @@ def _alike(folder: Path, one: tuple[int, int], other: tuple[int, int]) -> str:
 def _not_checked(files: list[str], stage: str, shard: int, row: int) -> Iterator[str]:
     """What could not be asked about the page and its images, one line a signal and reason."""
     seen = select(files, "*", "shard = ? AND row = ? AND says = 'not_checked' ORDER BY position, signal", shard, row)
-    counted = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
-    for told, count in counted.items():
-        yield f"  {stage:<{STAGE}} not checked by {told}" + (f" ({count} addresses)" if count > 1 else "")
+    told = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
+    for unasked, count in told.items():
+        yield f"  {stage:<{STAGE}} not checked by {unasked}" + (f" ({count} addresses)" if count > 1 else "")
 
 
 def _measured(folder: Path, row: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from pipeline.readback import FORMS, Found, check_table
 from pipeline.receipts import stage_receipts
 from pipeline.run import read_run
 from pipeline.work import Receipt, read_receipt
-from pipeline.worker import prepare
+from pipeline.worker import prepare, uninterrupted
 
 if TYPE_CHECKING:
     from pipeline.config import Images
@@ -266,7 +266,8 @@ def _each(
     try:
         while True:
             for piece in itertools.islice(waiting, 4 * workers - len(under_way)):
-                under_way.append((piece, several.submit(check, piece)))
+                with uninterrupted():  # which begins a process, as long as there are fewer than there may be
+                    under_way.append((piece, several.submit(check, piece)))
             if not under_way:
                 return
             try:
@@ -276,8 +277,10 @@ def _each(
                 several.shutdown()
                 for piece, _ in under_way:  # nobody knows which of them it was
                     with pool(1) as alone:
+                        with uninterrupted():
+                            again = alone.submit(check, piece)
                         try:
-                            found = alone.submit(check, piece).result()
+                            found = again.result()
                         except BrokenProcessPool:
                             found = Found([f"{piece.name}: reading it ends the process that reads"])
                     yield piece, found

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -52,12 +53,22 @@ class _Watch:
 _watch = _Watch()
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A process that is begun in this block never hears of Ctrl-C, which is its parent's to handle: one that still loads
+    its modules would end with a traceback."""
+    resource_tracker.ensure_running()  # when it is begun it lets SIGINT through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def prepare(patience: float, trace: str = os.devnull) -> None:
-    """What a process of ours does before its first task. Ctrl-C is the parent's to handle; a parent that was killed takes
-    its workers along."""
+    """What a process of ours does before its first task. A parent that was killed takes its workers along."""
     watch(patience, trace)
     gc.set_threshold(*COLLECTED)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -116,7 +127,8 @@ class Worker:
         self._pipe, theirs = SPAWN.Pipe()
         trace = self._trace.name if self._trace else os.devnull
         self.process = SPAWN.Process(target=_work, args=(theirs, patience, trace, second))
-        self.process.start()
+        with uninterrupted():
+            self.process.start()
         theirs.close()
 
     def ask(self, task: Callable[[Shard], None], shard: Shard) -> bool:

@@ -61,7 +61,6 @@ class Row(NamedTuple):
 def write_view(out: TextIO, paths: Sequence[str], settings: "Extract", url: str = "") -> None:
     """Shows the first pages of the files. Raises UserError where there is none."""
     shown = 0
-    out.write(_HEAD)
     for path in paths:
         thumbnails = _Thumbnails(_images(path))
         for record in records_of(path, url):
@@ -72,6 +71,7 @@ def write_view(out: TextIO, paths: Sequence[str], settings: "Extract", url: str 
             if no is None or no[0] == "no_content":
                 text = decode(record.body[: settings.max_page], record.content_type)
                 whole = walk(*parse(text, record.url), whole=True)
+                out.write("" if shown else _HEAD)
                 out.write("".join(_page(page, settings.method, compare(whole, page.nodes), thumbnails, shown == 0)))
                 shown += 1
     if not shown:
