@@ -1,30 +1,37 @@
 """The command `carnac`: words from the shell in, an exit status out (0 well, 1 something failed, 2 a user's error)."""
 
 import argparse
+import io
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from pipeline import config
 from pipeline.errors import UserError
 from pipeline.places import place
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from pipeline.terminal import console, counted, json_line, printable, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale that lacks a letter of the web
+    parsed = None
     try:
-        status: int = parsed.command(parsed)
+        try:
+            parsed = _parser().parse_args(arguments)
+            status: int = parsed.command(parsed)
+        finally:
+            sys.stdout.flush()  # that its reader has gone is told of here, not while the interpreter ends
     except UserError as error:
-        print(f"carnac: {error}", file=sys.stderr)
+        say(f"carnac: {error}", sys.stderr)
         return error.status
     except KeyboardInterrupt:
-        print("carnac: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        goes_on = parsed is not None and parsed.command in (_run, _train)
+        kept = "; what was finished is kept, the same command goes on from there" if goes_on else ""
+        print(f"carnac: interrupted{kept}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -143,13 +150,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _console() -> "Console":
-    """As wide as the terminal; in a pipe or a log wide enough for a table."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 120)
-
-
 def _run(arguments: argparse.Namespace) -> int:
     from pipeline.card import write_card
     from pipeline.earlier import write_retracted
@@ -184,22 +184,22 @@ def _run(arguments: argparse.Namespace) -> int:
             remove_leftovers(run.folder)
     summaries = funnel(run.folder)
     write_card(corpus, settings, files, summaries, shards)
-    print_funnel(summaries, _console())
+    print_funnel(summaries, console())
     if not run.done:
         print("\nNothing to do: every shard of every stage is done as configured.")
     print()
     for form, splits in files.items():
         for split, paths in splits.items():
-            print(f"{form + ', ' + split:<20} {len(paths)} shards in {paths[0].parent}")
+            print(f"{form + ', ' + split:<20} {counted(len(paths), 'shard')} in {paths[0].parent}")
     if retracted:
         print(f"{'retracted':<20} {retracted}: what falls from the corpora of earlier runs")
     print(f"{'card':<20} {corpus / 'README.md'}" if files else "No document is left: the table says where they went.")
     for line in losses(summaries):
         print(line, file=sys.stderr)
     for receipt in run.failures:
-        print(f"failed: {receipt.stage}, shard {receipt.shard}: {receipt.error}", file=sys.stderr)
+        say(f"failed: {receipt.stage}, shard {receipt.shard}: {receipt.error}", sys.stderr)
     if run.failures:
-        print(f"{len(run.failures)} shards failed; the same command tries them again", file=sys.stderr)
+        print(f"{counted(len(run.failures), 'shard')} failed; the same command tries again", file=sys.stderr)
     return 1 if run.failures else 0
 
 
@@ -213,7 +213,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(made, done), indent=1))
     else:
-        print_forecast(made, done, _console())
+        print_forecast(made, done, console())
     return 0
 
 
@@ -223,10 +223,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
     settings = config.load(arguments.config, arguments.set)
     folder = place(settings.output)
-    console = _console()
     if arguments.slow:
         for line in slow_lines(receipts(folder)):
-            print(line)
+            say(line)
         return 0
     if arguments.watch is not None:
         from pipeline.lease import WHOLE
@@ -235,18 +234,18 @@ def _status(arguments: argparse.Namespace) -> int:
 
         if arguments.json or not arguments.watch > 0:
             raise UserError("status --watch: takes seconds, more than none, and goes without --json")
-        if not watch(folder, local_of(settings, WHOLE), arguments.watch, console):
+        if not watch(folder, local_of(settings, WHOLE), arguments.watch, console()):
             return 0
     summaries = funnel(folder)
     if arguments.json:
         print(json.dumps(as_json(summaries), indent=1))
     else:
-        print_funnel(summaries, console)
+        print_funnel(summaries, console())
         for line in losses(summaries):
             print(line, file=sys.stderr)
         for summary in summaries:
             for error in summary.errors:
-                print(f"failed: {summary.stage}, {error}", file=sys.stderr)
+                say(f"failed: {summary.stage}, {error}", sys.stderr)
     return 1 if any(summary.failed for summary in summaries) else 0
 
 
@@ -259,7 +258,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     folder = place(arguments.place if settings is None else settings.output)
     workers = arguments.workers or (settings and settings.engine.workers) or os.cpu_count() or 1
     with Progress().counted("verify", "shards and files") as shown:
-        verified = verify(folder, settings.images if settings else config.Images(), workers, print, shown)
+        verified = verify(folder, settings.images if settings else config.Images(), workers, say, shown)
     print(as_line(verified))
     return 1 if verified.problems else 0
 
@@ -287,7 +286,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         explain(folder, arguments.url) if arguments.url else sample_of_rule(folder, arguments.rule, arguments.sample)
     )
     for line in lines:
-        print(line)
+        say(line)
     return 0
 
 
@@ -296,6 +295,8 @@ def _extract(arguments: argparse.Namespace) -> int:
     from pipeline.export import to_published
 
     settings = config.Extract(method=arguments.method)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON and the page say so, whatever the locale
     if arguments.html:
         from pipeline.html.view import write_view
 
@@ -307,7 +308,7 @@ def _extract(arguments: argparse.Namespace) -> int:
             row["metadata"] = json.loads(row["metadata"])
             row["general_metadata"] = json.loads(row["general_metadata"])
             fields = ("texts", "images", "metadata", "general_metadata")
-            print(json.dumps({"url": document.url} | {field: row[field] for field in fields}, ensure_ascii=False))
+            print(json_line({"url": document.url} | {field: row[field] for field in fields}))
     return 0
 
 
@@ -357,5 +358,5 @@ def _generate(arguments: argparse.Namespace) -> int:
     if arguments.instruct:
         pieces = instruction(arguments.prompt, image)
     [answer] = complete(exported, [pieces], new_tokens=arguments.tokens, beams=arguments.beams)
-    print("".join(character if character.isprintable() or character == "\n" else " " for character in answer))
+    print("\n".join(map(printable, answer.split("\n"))))
     return 0

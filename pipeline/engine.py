@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Protocol, Self
 from pipeline.config import EngineSettings
 from pipeline.database import connect, quoted, read_parquet
 from pipeline.errors import StorageFull
-from pipeline.worker import Death, Shard, Worker, alone
+from pipeline.worker import Crew, Death, Died, Shard, alone
 
 # How DuckDB says that it could not write for want of room.
 _FULL = ("No space left", "File too large", "quota exceeded", "Could not write", "max_temp_directory_size")
@@ -60,7 +61,7 @@ class LocalEngine:
         self.patience = settings.patience
         self.spill = Path(settings.spill) if settings.spill else spill
         self.deaths = self.retries = 0  # of workers, and shards that were tried again for it
-        self._idle: list[Worker] = []
+        self._crew = Crew(settings.patience)
         self._asking: ThreadPoolExecutor | None = None  # each thread waits for one process
         self._over = False
         # Workers share the cores among themselves already; numpy's own threads would only get into their way.
@@ -79,8 +80,7 @@ class LocalEngine:
                 process.kill()
         if self._asking is not None:
             self._asking.shutdown(cancel_futures=True)
-        while self._idle:
-            self._idle.pop().end()
+        self._crew.end()
 
     def each(
         self,
@@ -105,20 +105,10 @@ class LocalEngine:
     def _do(self, task: Callable[[Shard], None], shard: Shard, spare: Spare[Shard] | None) -> Death | None:
         """In a thread: has a worker do the shard, and if that dies, a process of the shard's own."""
         try:
-            worker = self._idle.pop()  # which a thread has done with
-        except IndexError:
-            worker = Worker(self.patience)
-        try:
-            done = worker.ask(task, shard)
-        except BaseException:
-            worker.end()
-            raise
-        if done:
-            self._idle.append(worker)
-            return None
-        worker.end()
-        if self._over:  # it did not die of the shard
-            return None
+            return self._crew.ask(partial(task, shard))
+        except Died:
+            if self._over:  # it did not die of the shard
+                return None
         self.deaths += 1
         self.retries += 1
         death = alone(task, shard, spare, self.patience)

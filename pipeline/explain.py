@@ -10,12 +10,13 @@ import numpy as np
 
 from pipeline.database import connect, read_parquet
 from pipeline.errors import UserError
-from pipeline.funnel import stages_of
+from pipeline.funnel import STAGE, stages_of
 from pipeline.minhash import similarity
 from pipeline.output import read_run
 from pipeline.places import place
 from pipeline.receipts import tables_of
 from pipeline.stored import stored_record
+from pipeline.terminal import counted
 from pipeline.verdicts import twin_named
 from pipeline.work import read_receipt
 
@@ -59,7 +60,7 @@ def explain(folder: Path, url: str) -> Iterator[str]:
         raise _unseen(url, folder)
     for row in early:
         yield f"{url}"
-        yield f"  documents   dropped by {row['rule']}: {row['value']} (expected {row['bound']})"
+        yield f"  {'documents':<{STAGE}} dropped by {row['rule']}: {row['value']} (expected {row['bound']})"
     for capture in captures:
         yield f"{url}"
         yield (
@@ -86,7 +87,8 @@ def _fate(
     for row in select(final, "nodes", "shard = ? AND row = ?", *key):
         images = [node["image"]["url"] for node in row["nodes"] if node["image"]]
         words = sum(len(node["text"].split()) for node in row["nodes"] if node["text"])
-        yield f"  kept: {len(row['nodes'])} nodes, {words} words, {len(images)} images"
+        left = (counted(len(row["nodes"]), "node"), counted(words, "word"), counted(len(images), "image"))
+        yield f"  kept: {', '.join(left)}"
         yield from (f"    {image}" for image in images)
 
 
@@ -136,7 +138,7 @@ def sample_of_rule(folder: Path, rule: str, count: int) -> Iterator[str]:
         seen.update(row["rule"] for row in select(files, "DISTINCT rule", "true"))
         order = "md5(concat_ws(' ', url, crawl_date, position, paragraph))"
         for row in select(files, "*", f"rule = ? ORDER BY {order} LIMIT {int(count)}", rule):
-            yield f"{row['value']} (expected {row['bound']})  {stage}, {row['level']}  {row['url']}"
+            yield f"{_measured(folder, row)}  {stage}, {row['level']}  {row['url']}"
             if row["excerpt"]:
                 yield f"    {row['excerpt']}"
     if rule not in seen:
@@ -162,12 +164,13 @@ def _alike(folder: Path, one: tuple[int, int], other: tuple[int, int]) -> str:
 def _not_checked(files: list[str], stage: str, shard: int, row: int) -> Iterator[str]:
     """What could not be asked about the page and its images, one line a signal and reason."""
     seen = select(files, "*", "shard = ? AND row = ? AND says = 'not_checked' ORDER BY position, signal", shard, row)
-    counted = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
-    for told, count in counted.items():
-        yield f"  {stage:<11} not checked by {told}" + (f" ({count} addresses)" if count > 1 else "")
+    told = Counter(f"{found['signal']}: {found['where']}: {found['value']}" for found in seen)
+    for unasked, count in told.items():
+        yield f"  {stage:<{STAGE}} not checked by {unasked}" + (f" ({count} addresses)" if count > 1 else "")
 
 
-def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
+def _measured(folder: Path, row: dict[str, Any]) -> str:
+    """Value and bound of a drop; a document or an image that the value names by its place, by its address."""
     measured = f"{row['value']} (expected {row['bound']})"
     if row["rule"] in ("latest_url", "near_duplicate", "latest_image_set"):
         twin = twin_named(row["value"])
@@ -179,11 +182,15 @@ def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
             measured += _alike(folder, (row["shard"], row["row"]), twin)
     if row["rule"] in ("image_repeated", "image_everywhere"):
         measured = re.sub(r"(\d+):(\d+):(\d+)", lambda found: _image_at(folder, *map(int, found.groups())), measured)
+    return measured
+
+
+def _tell(folder: Path, stage: str, row: dict[str, Any]) -> Iterator[str]:
     place = "" if row["position"] is None else f" at {row['position']}"
     place += "" if row["paragraph"] is None else f".{row['paragraph']}"
-    yield f"  {stage:<11} {row['level']}{place} dropped by {row['rule']}: {measured}"
+    yield f"  {stage:<{STAGE}} {row['level']}{place} dropped by {row['rule']}: {_measured(folder, row)}"
     if row["level"] != "document":
-        yield f"  {'':<11}   {row['excerpt']}"
+        yield f"  {'':<{STAGE}}   {row['excerpt']}"
 
 
 def _image_at(folder: Path, shard: int, row: int, position: int) -> str:

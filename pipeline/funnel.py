@@ -15,8 +15,10 @@ from pipeline.output import read_run
 from pipeline.places import on_store
 from pipeline.receipts import stage_receipts
 from pipeline.storage import read_rows
+from pipeline.terminal import counted
 from pipeline.work import Receipt, read_receipt
 
+STAGE = len("unique_images")  # columns of a stage's name
 LEVELS = ("record", "document", "paragraph", "image")
 # The share of documents that OBELICS dropped by these decisions (arXiv 2306.16527).
 PUBLISHED = {"latest_url": 0.321, "latest_image_set": 0.111}
@@ -146,9 +148,9 @@ def print_funnel(summaries: list[Summary], console: Console) -> None:
     console.print(funnel_table(summaries))
     for summary in summaries:
         if summary.named and summary.wanted is not None:
-            fewer = f", {summary.named / summary.wanted:.1f} times fewer" if summary.wanted else ""
+            times = f"{summary.named / summary.wanted:.1f} times fewer" if summary.wanted else "fewer"
             console.print(
-                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name{fewer} than if all were "
+                f"Images asked for: {summary.wanted:,} of the {summary.named:,} that all pages name, {times} than if all were "
                 "fetched before pages are judged."
             )
 
@@ -175,7 +177,7 @@ def funnel_table(summaries: list[Summary]) -> Table:
         )
     queries = [summary for summary in summaries if summary.query]
     table.add_row(
-        f"{len(queries)} queries",
+        counted(len(queries), "query", "queries"),
         "",
         "",
         "",
@@ -189,12 +191,13 @@ def losses(summaries: list[Summary]) -> Iterator[str]:
     """What could not be read of the input, a line each."""
     for summary in summaries:
         if lost := summary.lost:
+            stretches = counted(lost["stretches"], "damaged stretch", "damaged stretches")
             yield (
-                f"lost: {lost['stretches']:,} damaged stretches of the input, {size(lost['bytes'])}, about {lost['records']:,} "
-                "records; `carnac explain CONFIG --rule damage` says where"
+                f"lost: {stretches} of the input, {size(lost['bytes'])}, about {counted(lost['records'], 'record')}; "
+                "`carnac explain CONFIG --rule damage` says where"
             )
         if summary.wrong_digests:
-            yield f"not as stored: {summary.wrong_digests:,} records have another digest than their header says"
+            yield f"not as stored: {counted(summary.wrong_digests, 'record')} with another digest than the header says"
 
 
 def reasons(summary: Summary) -> Iterator[tuple[str, list[tuple[str, int]]]]:
@@ -220,7 +223,7 @@ def _drops(summary: Summary) -> Iterator[Text]:
         counts = ", ".join(f"{signal} {count:,}" for signal, count in sorted(summary.not_checked.items()))
         yield Text.assemble(("not checked ", "bold"), counts)
     if summary.failed:
-        yield Text(f"{summary.failed} of {summary.shards} shards failed", "bold red")
+        yield Text(f"{summary.failed} of {counted(summary.shards, 'shard')} failed", "bold red")
 
 
 def _beneath(reasons: Counter[str] | None) -> str:

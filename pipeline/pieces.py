@@ -3,9 +3,10 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from pipeline.chain import Marks, check_receipt
 from pipeline.places import size_of
 from pipeline.readback import Found, check_table
 from pipeline.work import read_receipt
-from pipeline.worker import SPAWN, prepare
+from pipeline.worker import Crew, Died
 
 if TYPE_CHECKING:
     from pipeline.config import Images
@@ -39,38 +40,29 @@ def check_each(
         yield from ((piece, _check(piece)) for piece in waiting)
         return
 
-    def pool(size: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(size, mp_context=SPAWN, initializer=_begin_worker, initargs=(known, images))
+    crew = Crew(
+        0, partial(_begin, known, images)
+    )  # nobody watches them: a file may be large, and what they do is bounded
 
-    under_way: deque[Piece] = deque()
-    answers: deque[Future[Found]] = deque()  # of the first of them, which are all but where a pool broke
-    several = pool(workers)
+    def asked(piece: Piece) -> Found:
+        for _ in range(2):
+            with suppress(Died):
+                return crew.ask(partial(_check, piece))
+        return Found([f"{piece.name}: reading it ends the process that reads"])
+
+    asking = ThreadPoolExecutor(workers)  # each thread waits for one process
+    under_way: deque[tuple[Piece, Future[Found]]] = deque()
     try:
         while True:
-            under_way += itertools.islice(waiting, 4 * workers - len(under_way))
+            for piece in itertools.islice(waiting, 4 * workers - len(under_way)):
+                under_way.append((piece, asking.submit(asked, piece)))
             if not under_way:
                 return
-            try:
-                for piece in itertools.islice(under_way, len(answers), None):
-                    answers.append(several.submit(_check, piece))
-                found = answers[0].result()
-            except BrokenProcessPool:
-                several.shutdown()
-                for piece in under_way:  # nobody knows which of them it was
-                    with pool(1) as alone:
-                        try:
-                            found = alone.submit(_check, piece).result()
-                        except BrokenProcessPool:
-                            found = Found([f"{piece.name}: reading it ends the process that reads"])
-                    yield piece, found
-                under_way.clear()
-                answers.clear()
-                several = pool(workers)
-            else:
-                answers.popleft()
-                yield under_way.popleft(), found
+            piece, found = under_way.popleft()
+            yield piece, found.result()
     finally:
-        several.shutdown(cancel_futures=True)
+        asking.shutdown(cancel_futures=True)
+        crew.end()
 
 
 def _check(piece: Piece) -> Found:
@@ -109,8 +101,3 @@ class _Here:
 
 def _begin(known: Marks | None, images: "Images") -> None:
     _Here.known, _Here.images = known, images
-
-
-def _begin_worker(known: Marks | None, images: "Images") -> None:
-    prepare(0)  # nobody watches it: a file may be large, and what it does is bounded
-    _begin(known, images)

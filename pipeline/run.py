@@ -32,6 +32,7 @@ from pipeline.shards import shard_of
 from pipeline.sight import Sight
 from pipeline.stages import Answer, Stage, Table, stage_of
 from pipeline.storage import identity, list_warcs, remove_leftovers, sha256_of
+from pipeline.terminal import counted
 from pipeline.versions import code_version, digest
 from pipeline.work import COUNTERS, QUARANTINED, Receipt, Work, read_receipt, write_receipt
 
@@ -233,8 +234,8 @@ class Run:
         failed, most = self.failures, self.config.max_failed_shards
         if most is not None and len(failed) > most:
             raise WorkFailed(
-                f"{name}: {len(failed)} shards failed and max_failed_shards is {most}; the first is {failed[0].stage}, shard "
-                f"{failed[0].shard}: {failed[0].error}; the same command tries them again"
+                f"{name}: {counted(len(failed), 'shard')} failed and max_failed_shards is {most}; the first is "
+                f"{failed[0].stage}, shard {failed[0].shard}: {failed[0].error}; the same command tries them again"
             )
 
     def once(self, name: str, about: Any, write: Callable[[Path], None], read: dict[str, str] | None = None) -> Answer:

@@ -1,6 +1,5 @@
 """Receipts as a run gets them in; a line of JSON a finished task, and metrics on a port, out where these are asked for."""
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.config import Config, LogFolder
 from pipeline.errors import UserError
+from pipeline.terminal import json_line
 from pipeline.work import Receipt
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Sight:
     def end(self, receipt: Receipt) -> None:
         """A task has left its receipt."""
         if self._log:
-            print(json.dumps(_line(self.config.name, receipt), ensure_ascii=False), file=self._log, flush=True)
+            print(json_line(_line(self.config.name, receipt)), file=self._log, flush=True)
         if self._metrics:
             self._metrics.end(receipt)
 

@@ -32,7 +32,7 @@ def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
     """
     funnel, rate, under_way = Funnel(folder), _Rate(), UnderWay(folder)
     try:
-        if not console.is_terminal:
+        if not console.is_terminal or console.is_dumb_terminal:
             last = ""
             while under_way():
                 if (line := at_hand(folder, local, funnel.read(), rate)) != last:
@@ -41,11 +41,15 @@ def watch(folder: Path, local: Path, seconds: float, console: Console) -> bool:
                 time.sleep(seconds)
             return True
         with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
-            while under_way():
-                summaries = funnel.read()
-                head = Text(at_hand(folder, local, summaries, rate), no_wrap=True, overflow="ellipsis", style="bold")
-                live.update(Group(head, funnel_table(summaries)), refresh=True)
-                time.sleep(seconds)
+            try:
+                while under_way():
+                    summaries = funnel.read()
+                    at = at_hand(folder, local, summaries, rate)
+                    head = Text(at, no_wrap=True, overflow="ellipsis", style="bold")
+                    live.update(Group(head, funnel_table(summaries)), refresh=True)
+                    time.sleep(seconds)
+            finally:
+                live.update("")  # what is left is drawn whole, and of what is higher than the terminal some would stay
     except KeyboardInterrupt:
         return False
     return True

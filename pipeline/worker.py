@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -18,6 +20,7 @@ from typing import IO, Any, TypeVar
 from pipeline import deadline
 
 Shard = TypeVar("Shard")
+Answer = TypeVar("Answer")
 SPAWN = multiprocessing.get_context("spawn")
 KILLS = (
     3  # processes that SIGKILL may end on a shard before it is the shard's doing: whoever is short of memory sends it
@@ -52,12 +55,22 @@ class _Watch:
 _watch = _Watch()
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A process that is begun in this block never hears of Ctrl-C, which is its parent's to handle: one that still loads
+    its modules would end with a traceback."""
+    resource_tracker.ensure_running()  # when it is begun it lets SIGINT through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def prepare(patience: float, trace: str = os.devnull) -> None:
-    """What a process of ours does before its first task. Ctrl-C is the parent's to handle; a parent that was killed takes
-    its workers along."""
+    """What a process of ours does before its first task. A parent that was killed takes its workers along."""
     watch(patience, trace)
     gc.set_threshold(*COLLECTED)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -106,6 +119,10 @@ def on_second_try() -> bool:
     return _watch.second
 
 
+class Died(Exception):
+    """A process ended before it answered."""
+
+
 class Worker:
     """A process of ours that does one task after another, each asked for through a pipe of its own: when it dies, at
     whatever moment, the pipe ends, and nobody else waits for a lock that it held."""
@@ -116,19 +133,24 @@ class Worker:
         self._pipe, theirs = SPAWN.Pipe()
         trace = self._trace.name if self._trace else os.devnull
         self.process = SPAWN.Process(target=_work, args=(theirs, patience, trace, second))
-        self.process.start()
+        with uninterrupted():
+            self.process.start()
         theirs.close()
 
-    def ask(self, task: Callable[[Shard], None], shard: Shard) -> bool:
-        """Whether the task was done; if not, the process has died. What the task raises passes through."""
+    def ask(self, call: Callable[[], Answer]) -> Answer:
+        """What the picklable `call` answers there. What it raises passes through.
+
+        Raises:
+            Died: the process ended before it answered.
+        """
         try:
-            self._pipe.send((task, shard))
-            error = self._pipe.recv()
+            self._pipe.send(call)
+            answer, error = self._pipe.recv()
         except (EOFError, OSError):
-            return False
+            raise Died from None
         if error is not None:
             raise error
-        return True
+        return answer  # type: ignore[no-any-return]
 
     def end(self) -> tuple[int, list[str]]:
         """Ends the process; its exit status, and its last stack as far as it left one."""
@@ -144,6 +166,35 @@ class Worker:
             return code, trace.read().decode("utf-8", "replace").splitlines()[:TRACE]
 
 
+class Crew:
+    """Workers, as many as are asked at once; each is kept for what is asked next."""
+
+    def __init__(self, patience: float, first: Callable[[], None] | None = None) -> None:
+        """`first`: what each of them is asked before anything else."""
+        self.patience, self.first = patience, first
+        self._idle: list[Worker] = []
+
+    def ask(self, call: Callable[[], Answer]) -> Answer:
+        """As Worker.ask; by any thread."""
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            worker = Worker(self.patience)
+            if self.first is not None:
+                worker.ask(self.first)
+        try:
+            answer = worker.ask(call)
+        except BaseException:
+            worker.end()
+            raise
+        self._idle.append(worker)
+        return answer
+
+    def end(self) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+
 def alone(
     task: Callable[[Shard], None],
     shard: Shard,
@@ -154,11 +205,11 @@ def alone(
     without what killed it, which is tried next; None, or how the last one died. What the task raises passes through."""
     while True:
         suspects: list[Shard | None] = []
-        done, code, trace = _once(task, shard, patience)
+        done, code, trace = _once(partial(task, shard), patience)
         while code == -signal.SIGKILL and not done and not _sure(suspects):
             suspects.append(spare(shard, _KILLED) if spare else None)
             if not _sure(suspects):
-                done, code, trace = _once(task, shard, patience)
+                done, code, trace = _once(partial(task, shard), patience)
         if done:
             return None
         if any(line.startswith(_HUNG) for line in trace):
@@ -182,11 +233,13 @@ def _sure(suspects: list[Any]) -> bool:
     return len(suspects) >= KILLS and (suspects[-KILLS:] == suspects[-1:] * KILLS or len(suspects) >= 3 * KILLS)
 
 
-def _once(task: Callable[[Shard], None], shard: Shard, patience: float) -> tuple[bool, int, list[str]]:
-    """Whether a process of its own did the task; else its exit status and last stack."""
-    worker = Worker(patience, second=True)
+def _once(call: Callable[[], None], patience: float) -> tuple[bool, int, list[str]]:
+    """Whether a process of its own did it; else its exit status and last stack."""
+    worker, done = Worker(patience, second=True), True
     try:
-        done = worker.ask(task, shard)
+        worker.ask(call)
+    except Died:
+        done = False
     finally:
         code, trace = worker.end()
     return done, code, trace
@@ -202,11 +255,11 @@ def _work(asked: Connection, patience: float, trace: str, second: bool) -> None:
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(EOFError, BrokenPipeError):  # who asks has ended
         while True:
-            task, shard = asked.recv()
+            call = asked.recv()
+            answered: tuple[Any, Exception | None]
             try:
-                task(shard)
+                answered = call(), None
             except Exception as error:  # carried to who asks, where it is raised
-                asked.send(error)
-            else:
-                asked.send(None)
+                answered = None, error
+            asked.send(answered)
     os._exit(0)  # all is written; threads of libraries could hold an interpreter that takes its leave

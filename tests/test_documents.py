@@ -152,7 +152,7 @@ def test_what_was_lost_is_in_the_receipt_the_ledger_and_the_reports(
     for command in ("run", "status"):
         main([command, config])
         told = capfdbinary.readouterr().err.decode()
-        assert f"lost: 1 damaged stretches of the input, {length} B, about 1 records" in told
+        assert f"lost: 1 damaged stretch of the input, {length} B, about 1 record;" in told
     main(["explain", config, "--rule", "damage"])
     assert f"0.warc.gz: byte {start}, {length} bytes, about 1 records" in capfdbinary.readouterr().out.decode()
     receipt = json.loads((tmp_path / "run" / "stages" / "documents" / "00000.json").read_text())

@@ -13,7 +13,7 @@ import pytest
 from pipeline.config import EngineSettings
 from pipeline.engine import LocalEngine
 from pipeline.errors import StorageFull
-from pipeline.worker import KILLS, Death, alive, watched
+from pipeline.worker import KILLS, Death, Worker, alive, watched
 
 
 def note(folder: str, shard: int) -> None:
@@ -118,6 +118,20 @@ def test_workers_that_are_killed_while_they_have_nothing_to_do_hold_up_nobody(tm
             process.kill()
         assert dict(engine.each(partial(note, str(tmp_path)), range(4, 7))) == dict.fromkeys(range(4, 7))
     assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+
+
+def test_ctrl_c_is_not_heard_by_a_worker_that_still_loads_its_modules(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = Worker(patience=0)
+    process = worker.process.pid
+    assert process
+    for _ in range(30):
+        os.kill(process, signal.SIGINT)
+        time.sleep(0.02)
+    worker.ask(partial(note, str(tmp_path), 0))
+    assert worker.end() == (0, [])
+    assert capfd.readouterr().err == ""
 
 
 def test_what_a_task_raises_reaches_the_caller(tmp_path: Path) -> None:

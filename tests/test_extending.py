@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipeline.canonical import canonical_url
-from pipeline.report import explain
+from pipeline.explain import explain
 from pipeline.work import key64
 from tests.conftest import ROOT
 from tests.crawls import page, picture, prose, write_warc

@@ -12,7 +12,7 @@ from rich.console import Console
 from pipeline.config import Duplicates, Extract, RuleSet
 from pipeline.documents import read_documents
 from pipeline.errors import UserError
-from pipeline.explain import explain
+from pipeline.explain import explain, sample_of_rule
 from pipeline.final import finish
 from pipeline.funnel import as_json, funnel, print_funnel, size
 from pipeline.job import Job, perform
@@ -126,11 +126,11 @@ def test_the_table_names_every_reason_and_failure_and_sums_up_the_queries(run: P
         "documents not_html 1",
         "paragraphs number_of_words 1",
         "images rendered_size 1",
-        "1 of 1 shards failed",
+        "1 of 1 shard failed",
     ):
         assert fragment in text
     last = lines[-1].split()
-    assert last[:2] == ["1", "queries"]
+    assert last[:2] == ["1", "query"]
     assert last[2:] == ["1.5", "2.0", "kB"]
 
 
@@ -155,18 +155,18 @@ def test_a_kept_page_is_explained_with_what_it_lost_and_what_is_left(run: Path) 
     assert lines[1].startswith("  captured 2025-05-01 10:00:00")
     assert lines[1].endswith(" of 0.warc.gz")
     assert lines[2:-2] == [
-        "  text        paragraph at 0.1 dropped by number_of_words: 2 (expected at least 4)",
-        "                Too short",
-        "  text        image at 2 dropped by rendered_size: 16 x unknown (expected at least 150)",
-        "                http://a.example/icon.png",
+        "  text          paragraph at 0.1 dropped by number_of_words: 2 (expected at least 4)",
+        "                  Too short",
+        "  text          image at 2 dropped by rendered_size: 16 x unknown (expected at least 150)",
+        "                  http://a.example/icon.png",
     ]
     words = sum(len(text.split()) for text in (prose(1)[0], prose(1)[1]))
-    assert lines[-2:] == [f"  kept: 2 nodes, {words} words, 1 images", "    http://a.example/a.png"]
+    assert lines[-2:] == [f"  kept: 2 nodes, {words} words, 1 image", "    http://a.example/a.png"]
 
 
 def test_a_page_that_was_dropped_is_explained_up_to_the_rule_that_dropped_it(run: Path) -> None:
     lines = list(explain(run, "http://a.example/bare"))
-    assert lines[-1] == "  text        document dropped by number_of_images: 0 (expected at least 1)"
+    assert lines[-1] == "  text          document dropped by number_of_images: 0 (expected at least 1)"
     assert len(lines) == 3
 
 
@@ -176,10 +176,16 @@ def test_each_capture_of_an_address_is_explained_and_a_twin_is_named_by_its_addr
     older, newer = lines[: lines.index("http://a.example/twice", 1)], lines[lines.index("http://a.example/twice", 1) :]
     assert older[1].startswith("  captured 2025-05-01 10:00:00")
     assert older[2].startswith(
-        "  unique      document dropped by latest_url: for http://a.example/twice, captured 2026-03-10 12:00"
+        "  unique        document dropped by latest_url: for http://a.example/twice, captured 2026-03-10 12:00"
     )
     assert newer[1].startswith("  captured 2026-03-10 12:00:00")
     assert newer[2].startswith("  kept: ")
+
+
+def test_what_a_rule_dropped_names_a_twin_by_its_address_too(run: Path) -> None:
+    [line] = sample_of_rule(run, "latest_url", 5)
+    assert line.startswith("for http://a.example/twice, captured 2026-03-10 12:00")
+    assert line.endswith("  unique, document  http://a.example/twice")
 
 
 def test_a_record_that_was_no_page_is_explained(run: Path) -> None:

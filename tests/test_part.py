@@ -114,6 +114,6 @@ def test_no_query_is_asked_with_more_failed_shards_than_configured(most: int, tm
             opened._check_failures("asked")
             return
         with pytest.raises(
-            WorkFailed, match=r"asked: 1 shards failed and max_failed_shards is 0; the first is broken, shard 1: "
+            WorkFailed, match=r"asked: 1 shard failed and max_failed_shards is 0; the first is broken, shard 1: "
         ):
             opened.sql("asked", query="nobody")

@@ -14,6 +14,7 @@ from transformers import AutoProcessor
 
 from pipeline.cli import main
 from pipeline.errors import UserError
+from pipeline.terminal import printable
 from pipeline.training.export import export
 from pipeline.training.generate import (
     Exported,
@@ -221,8 +222,7 @@ def test_the_command_prints_the_continuation(
     asked = ["generate", str(folders["idefics2"]), "--image", str(tmp_path / "a.png"), "--tokens", "6"]
     assert main([*asked, "--prompt", "the river"]) == 0
     [answer] = complete(models["idefics2"], [[image(1), "the river"]], new_tokens=6)
-    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in answer)
-    assert capsys.readouterr().out == shown + "\n"
+    assert capsys.readouterr().out == "\n".join(map(printable, answer.split("\n"))) + "\n"
     assert main([*asked, "--prompt", "why?", "--instruct"]) == 0
     [answer] = complete(models["idefics2"], [instruction("why?", image(1))], new_tokens=6)
     assert len(capsys.readouterr().out) == len(answer) + 1

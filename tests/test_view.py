@@ -152,8 +152,10 @@ def test_a_page_of_which_nothing_is_kept_is_shown(tmp_path: Path) -> None:
 
 def test_files_without_a_page_are_the_users_error(tmp_path: Path) -> None:
     path = write_warc(tmp_path / "a.warc.gz", [("http://one.example/a.png", "image/png", picture(1))])
+    out = io.StringIO()
     with pytest.raises(UserError, match=r"a\.warc\.gz: no page that could be shown"):
-        view(path)
+        write_view(out, [str(path)], Extract(), "")
+    assert out.getvalue() == ""
 
 
 def test_the_command_takes_a_method_and_the_address_of_a_file(

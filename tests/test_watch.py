@@ -94,7 +94,10 @@ def test_a_watcher_tells_where_another_process_is_and_ends_with_the_run(lingerin
 def test_ctrl_c_ends_a_watcher_on_a_terminal_and_leaves_the_terminal_and_the_run_alone(lingering: Path) -> None:
     ours, theirs = pty.openpty()
     with watching(
-        lingering, stdout=theirs, stderr=subprocess.PIPE, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+        lingering,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "3"},
     ) as process:
         os.close(theirs)
         drawn = b""
@@ -110,6 +113,9 @@ def test_ctrl_c_ends_a_watcher_on_a_terminal_and_leaves_the_terminal_and_the_run
         assert process.stderr.read() == ""
     os.close(ours)
     assert process.returncode == 0
+    assert (
+        b"queries" not in drawn
+    )  # a funnel higher than the terminal is cut at its end, too, so that it can be removed
     assert drawn.count(b"\x1b[?25l") == drawn.count(b"\x1b[?25h") == 1  # the cursor is shown again
     assert UnderWay(lingering.parent / "out")()
 

@@ -7,7 +7,6 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.consent import Consent
 from pipeline.config.section import Agent, Bytes, Network, Section
 
-
 Downloader = Literal["aiohttp", "img2dataset"]  # what pipeline.asker.DOWNLOADERS has
 
 

@@ -61,7 +61,6 @@ class Row(NamedTuple):
 def write_view(out: TextIO, paths: Sequence[str], settings: "Extract", url: str = "") -> None:
     """Shows the first pages of the files. Raises UserError where there is none."""
     shown = 0
-    out.write(_HEAD)
     for path in paths:
         thumbnails = _Thumbnails(_images(path))
         for record in records_of(path, url):
@@ -72,6 +71,7 @@ def write_view(out: TextIO, paths: Sequence[str], settings: "Extract", url: str 
             if no is None or no[0] == "no_content":
                 text = decode(record.body[: settings.max_page], record.content_type)
                 whole = walk(*parse(text, record.url), whole=True)
+                out.write("" if shown else _HEAD)
                 out.write("".join(_page(page, settings.method, compare(whole, page.nodes), thumbnails, shown == 0)))
                 shown += 1
     if not shown:
@@ -214,7 +214,7 @@ def _page(page: Document, method: str, rows: list[Row], thumbnails: _Thumbnails,
     images = [block for block in blocks if block.image]
     words = [(len(text.split()), kept) for block in blocks for text, kept in block.words]
     counts = (
-        f"{sum(size for size, kept in words if kept)} of {sum(size for size, _ in words)} words, "
+        f"{sum(size for size, kept in words if kept):,} of {sum(size for size, _ in words):,} words, "
         f"{sum(block.kept for block in images)} of {len(images)} images kept · method {escaped(method)}"
     )
     yield f"<details{' open' if opened else ''}><summary><b>{escaped(page.url, MAX_ADDRESS)}</b><span>{counts}</span></summary>"
@@ -273,8 +273,8 @@ _HEAD = """<!doctype html>
 <meta name=viewport content="width=device-width, initial-scale=1"><meta name=referrer content=no-referrer>
 <title>What was kept and what was dropped</title>
 <style>
-:root { color-scheme: light dark; --ground: #fbfaf8; --card: #fff; --ink: #1d1f21; --soft: #6d7176; --line: #e3e0da;
-  --kept: #dcf2dd; --edge: #4a9d5b; --gone: #7f8388; --mark: #2b6cb0 }
+:root { color-scheme: light dark; --ground: #fbfaf8; --card: #fff; --ink: #1d1f21; --soft: #65696e; --line: #e3e0da;
+  --kept: #dcf2dd; --edge: #4a9d5b; --gone: #696e73; --mark: #2b6cb0 }
 @media (prefers-color-scheme: dark) { :root { --ground: #16181a; --card: #1f2225; --ink: #e6e4df; --soft: #9aa0a6;
   --line: #33373b; --kept: #1f3d28; --edge: #5fb573; --gone: #858a90; --mark: #7fb2e5 } }
 * { box-sizing: border-box }
@@ -282,13 +282,16 @@ body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 s
 main { max-width: 1400px; margin: 0 auto; padding: 1.5rem clamp(.75rem, 3vw, 2.5rem) 4rem }
 h1 { font-size: 1.35rem; margin: 0 0 .25rem }
 .legend, .note { color: var(--soft); margin: 0 0 1.25rem }
-p, code, span, b, figcaption { overflow-wrap: anywhere; unicode-bidi: isolate }
+code, span, b, figcaption { overflow-wrap: anywhere; unicode-bidi: isolate }
+p { overflow-wrap: anywhere; unicode-bidi: plaintext }
 ins { text-decoration: none; background: var(--kept); border-radius: 3px; padding: .05em .15em;
   -webkit-box-decoration-break: clone; box-decoration-break: clone }
 del { color: var(--gone); text-decoration-thickness: 1px }
 details { background: var(--card); border: 1px solid var(--line); border-radius: 10px; margin: 0 0 1rem; overflow: clip }
 summary { cursor: pointer; padding: .7rem 1rem; display: flex; flex-wrap: wrap; gap: .1rem 1.25rem;
   justify-content: space-between }
+summary b::before { content: "▸\\a0" }
+details[open] > summary b::before { content: "▾\\a0" }
 summary span { color: var(--soft); font-variant-numeric: tabular-nums }
 .row { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); border-top: 1px solid var(--line) }
 .row > div { padding: .45rem 1rem; contain: paint }
@@ -307,7 +310,7 @@ figure.dropped { border: 1px dashed var(--gone); background: none; color: var(--
 figure img { max-width: 160px; max-height: 120px; border-radius: 4px }
 .nodes figure img { max-width: 240px; max-height: 180px }
 figure.dropped img { filter: grayscale(1); opacity: .45; max-width: 80px; max-height: 60px }
-figure i { flex: none; width: 3.6rem; height: 2.7rem; border-radius: 4px; border: 1px solid currentcolor; opacity: .55;
+figure i { flex: none; width: 3.6rem; height: 2.7rem; border-radius: 4px; border: 1px solid currentcolor; opacity: .8;
   font: .7rem/2.7rem system-ui; text-align: center }
 figcaption { flex: 1 1 9rem; min-width: 0; font-size: .8rem; line-height: 1.4 }
 figcaption span { display: block; color: var(--soft) }
@@ -320,5 +323,6 @@ figure.dropped code { text-decoration: line-through }
   .nodes { background: color-mix(in srgb, var(--mark) 7%, transparent) } }
 </style></head><body><main>
 <h1>What was kept and what was dropped</h1>
-<p class=legend>On the left the page in its order: <ins>kept</ins>, <del>dropped</del>. On the right the nodes that it became.</p>
+<p class=legend>The page in its order, <ins>kept</ins> or <del>dropped</del>; beside or
+below it the nodes that it became.</p>
 """

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from pipeline.errors import UserError
 from pipeline.storage import write_json
+from pipeline.terminal import printable
 from pipeline.training import checkpoint
 from pipeline.training.batch import Batch
 from pipeline.training.checkpoint import Mark, Store
@@ -359,7 +360,7 @@ class Training:
         generated = publish(self.built, self.language, self.config, self.ranks, self.output / MODEL)
         if generated is not None:
             self.sight.event("sample", self.done, **asdict(generated))
-            self.report(f"sample: {_printable(generated.prompt)} -> {_printable(generated.text)}")
+            self.report(f"sample: {printable(generated.prompt)} -> {printable(generated.text)}")
         if self.config.validation.few_shot and self.ranks.first:
             if self.built.sharded:
                 self.report(
@@ -384,8 +385,3 @@ class Training:
                 for what, value in values.items():
                     known[what] = max(known.get(what, 0), value) if what == "epoch" else known.get(what, 0) + value
         return total
-
-
-def _printable(text: str) -> str:
-    """Text of a web page on one line, without the control characters that a terminal would obey."""
-    return "".join(character if character.isprintable() else " " for character in text)
