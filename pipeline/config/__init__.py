@@ -19,11 +19,11 @@ from pipeline.config.scores import Extract, KenLMFiles, LanguageScore, TextScore
 from pipeline.config.section import Bytes, Section
 
 __all__ = [
-    "STAGES", "TRACKING", "AestheticModel", "Asking", "Benchmark", "Bytes", "Canonical", "ClipModel", "Config", "Consent",
-    "Crawl", "Downloader", "Duplicates", "EngineSettings", "Export", "Extract", "Fetch", "ImageRules", "ImageScores", "Images", "Index",
-    "Input", "KenLMFiles", "LanguageScore", "Live", "LogFolder", "Metrics", "Mirror", "NearDuplicate", "NearImage",
-    "NsfwModel", "Paragraphs", "Plan", "Requests", "Resources", "RuleSet", "ScoreRules", "Section", "Shingle", "Spawning",
-    "Store", "TextScores", "TrainingLoss", "load", "read_yaml", "validate",
+    "STAGES", "TRACKING", "AestheticModel", "Asking", "Benchmark", "Bytes", "Canonical", "ClipModel", "Config",
+    "Consent", "Crawl", "Downloader", "Duplicates", "EngineSettings", "Export", "Extract", "Fetch", "ImageRules",
+    "ImageScores", "Images", "Index", "Input", "KenLMFiles", "LanguageScore", "Live", "LogFolder", "Metrics", "Mirror",
+    "NearDuplicate", "NearImage", "NsfwModel", "Paragraphs", "Plan", "Requests", "Resources", "RuleSet", "ScoreRules",
+    "Section", "Shingle", "Spawning", "Store", "TextScores", "TrainingLoss", "load", "read_yaml", "validate",
 ]  # fmt: skip
 
 # Rules, and the score that each needs.
