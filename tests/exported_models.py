@@ -18,8 +18,8 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from pipeline.training import tokenizer
 from pipeline.training.export import export
 from pipeline.training.image_forms import image_form
-from pipeline.training.model import build
 from pipeline.training.tokenizer import END_OF_UTTERANCE
+from tests.training_models import build, open_gates
 from tests.training_shards import prose, tiny
 
 ROWS = [f"<row_{r}_col_{c}>" for r in (1, 2, 3) for c in (1, 2, 3)]
@@ -35,12 +35,7 @@ def write_idefics(folder: Path, seed: int = 0) -> Path:
     learned = words()
     vocabulary = tokenizer.vocabulary(learned)
     config = tiny(folder, folder, seed=seed)
-    built = build(config, vocabulary)
-    drawn = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            if "alpha" in name:
-                parameter.normal_(std=2.0, generator=drawn)
+    built = open_gates(build(config, vocabulary), 2.0)
     export(built, learned, vocabulary, image_form(config, vocabulary), folder)
     return folder
 

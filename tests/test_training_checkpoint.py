@@ -2,10 +2,12 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.training.config import Checkpoints, TrainConfig
 from pipeline.training.loop import train
+from tests.conftest import ROOT
 from tests.training_shards import log_of, steps_of, tiny, write_corpus, written
 
-ROOT = Path(__file__).resolve().parent.parent
 STEPS = 12
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
 
@@ -99,10 +102,11 @@ def refused(config: TrainConfig, **arguments: Any) -> str:
     return str(caught.value)
 
 
-def test_from_every_step_it_goes_on_to_the_bit(whole: TrainConfig, tmp_path: Path) -> None:
+def test_from_any_step_it_goes_on_to_the_bit(whole: TrainConfig, tmp_path: Path) -> None:
     """Losses, norms and gates of all steps, weights, moments, what was seen, and where the data stand."""
-    kept = weights(whole.output)
-    for step in range(1, STEPS):
+    kept, begun = weights(whole.output), (1, 6, 7, STEPS - 1)
+    assert any(lane["given"] for step in begun for lane in mark(whole.output, step)["data"]["lanes"].values())
+    for step in begun:
         config = rarely(copied(whole, tmp_path / f"run-{step}", step))
         assert f"goes on from the checkpoint of step {step}" in said(config)
         assert curve(config.output) == curve(whole.output)
@@ -112,36 +116,26 @@ def test_from_every_step_it_goes_on_to_the_bit(whole: TrainConfig, tmp_path: Pat
         assert all(torch.equal(mended[name], kept[name]) for name in kept)
 
 
-def test_a_step_may_begin_amid_a_packed_window(whole: TrainConfig) -> None:
-    given = [lane["given"] for step in range(1, STEPS) for lane in mark(whole.output, step)["data"]["lanes"].values()]
-    assert any(given)
+def command(config: TrainConfig) -> list[str]:
+    return [sys.executable, "-m", "pipeline", "train", written(config)]
 
 
-def command(config: TrainConfig, *more: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline", "train", written(config), *more]
-
-
-def started(config: TrainConfig, steps: int) -> "subprocess.Popen[str]":
-    """The command, running, once so many steps are in its log."""
-    process = subprocess.Popen(
-        command(config), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    log = Path(config.output) / "train.jsonl"
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        if log.is_file() and log.read_text(encoding="utf-8").count('"event": "step"') >= steps:
-            return process
+def wait_for_steps(config: TrainConfig, steps: int) -> None:
+    """Until so many steps are in the log."""
+    log, until = Path(config.output) / "train.jsonl", time.monotonic() + 120
+    while not log.is_file() or log.read_text(encoding="utf-8").count('"event": "step"') < steps:
+        assert time.monotonic() < until, f"no {steps} steps"
         time.sleep(0.02)
-    process.kill()
-    pytest.fail(f"no {steps} steps: {process.communicate()[0]}")
 
 
 def test_killed_at_any_moment_the_same_command_leaves_the_same_curve(corpus: Path, tmp_path: Path) -> None:
     steps = 60
     config = configured(corpus, tmp_path / "killed", steps=steps, checkpoints={"every": 7}, sight={"every": 100})
-    process = started(config, 9)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with subprocess.Popen(command(config), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for_steps(config, 9)
+        finally:
+            process.kill()
     logged = len(steps_of(Path(config.output)))
     assert 9 <= logged < steps
     run = subprocess.run(command(config), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -158,13 +152,18 @@ def test_killed_at_any_moment_the_same_command_leaves_the_same_curve(corpus: Pat
     assert all(torch.equal(value, weights(straight.output)[name]) for name, value in weights(config.output).items())
 
 
-def test_asked_to_end_it_saves_and_exits_well(corpus: Path, tmp_path: Path) -> None:
+def test_asked_to_end_it_saves_and_exits_well(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = configured(corpus, tmp_path / "run", steps=10_000, checkpoints={"every": 10_000})
-    process = started(config, 3)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    last = output.splitlines()[-1]
+
+    def ask() -> None:
+        wait_for_steps(config, 3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert main(["train", written(config)]) == 0
+    asking.join()
+    last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("stopped as asked, saved at step ")
     step = int(last.split("step ")[1].split(" of")[0].replace(",", ""))
     assert mark(config.output, step)["step"] == step == steps_of(Path(config.output))[-1]["step"]
@@ -321,16 +320,16 @@ def test_other_frozen_weights_are_refused(corpus: Path, tmp_path: Path) -> None:
     assert lines == ["the checkpoint of step 2 is not used: it was trained beside other frozen weights"]
 
 
-def test_a_disk_that_is_full_ends_with_one_line_and_the_checkpoint_before_stays(corpus: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_ends_with_one_line_and_the_checkpoint_before_stays(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = configured(corpus, tmp_path / "run", steps=50, checkpoints={"every": 5})
-    code = (
-        "import resource, sys; from pipeline.cli import main; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY)); "
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); sys.exit(main(sys.argv[1:]))"
-    )
-    arguments = [sys.executable, "-c", code, "train", written(config)]
-    run = subprocess.run(arguments, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    [line] = run.stderr.splitlines()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        assert main(["train", written(config)]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    [line] = capsys.readouterr().err.splitlines()
     assert "a checkpoint cannot be written: " in line
     assert "the same command goes on from the one before" in line

@@ -13,20 +13,14 @@ from pipeline.training import tokenizer as tokens
 from pipeline.training.batch import Batch, collate
 from pipeline.training.config import Lora, Parallel, TrainConfig
 from pipeline.training.data import decode
-from pipeline.training.export import CLASSES, TRAINED, export, generation_config, stock_state
+from pipeline.training.export import CLASSES, export, generation_config, stock_state
 from pipeline.training.image_forms import ImageForm, image_form, special_tokens
-from pipeline.training.model import build, logits
 from pipeline.training.packing import Window, assemble
 from pipeline.training.tokenizer import Vocabulary
-from tests.test_training_families import settings
-from tests.training_shards import picture, prose, tiny
+from tests.training_models import FAMILIES, build, configured, logits, open_gates
+from tests.training_shards import picture, prose
 
-FAMILIES = ("idefics", "idefics2", "idefics3")
-
-
-def configured(family: str, **changes: Any) -> TrainConfig:
-    config = tiny(Path("data"), Path("model")) if family == "idefics" else settings(family)
-    return config.model_copy(update=changes)
+HALF = {"parallel": Parallel(precision="bf16")}
 
 
 def made(config: TrainConfig) -> tuple[Any, Any, Vocabulary, ImageForm]:
@@ -34,12 +28,10 @@ def made(config: TrainConfig) -> tuple[Any, Any, Vocabulary, ImageForm]:
     further = special_tokens(config)
     words = tokens.learn((prose(n, 30) for n in range(20)), 320, 128, further)
     vocabulary = tokens.vocabulary(words, further, last=config.model.family == "idefics")
-    model = build(config, vocabulary)
+    model = open_gates(build(config, vocabulary))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "alpha" in name:
-                parameter.fill_(0.7)
-            elif "lora_" in name:
+            if "lora_" in name:
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     return model, words, vocabulary, image_form(config, vocabulary)
 
@@ -115,8 +107,7 @@ def test_the_processor_of_the_folder_shows_images_as_training_does(family: str, 
 def test_adapters_are_added_to_the_weights_beside_them(dora: bool, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     lora = Lora(rank=2, alpha=4, dropout=0.0, dora=dora, targets=["model.layers.*.q_proj", "model.layers.*.up_proj"])
-    plain = configured("idefics")
-    config = plain.model_copy(update={"model": plain.model.model_copy(update={"lora": lora})})
+    config = configured("idefics", lora=lora)
     model, words, vocabulary, form = made(config)
     export(model, words, vocabulary, form, tmp_path)
     stock = CLASSES["idefics"].from_pretrained(tmp_path).eval()
@@ -133,28 +124,16 @@ def test_adapters_are_added_to_the_weights_beside_them(dora: bool, tmp_path: Pat
 
 
 def test_half_precision_is_written_as_it_is_computed(tmp_path: Path) -> None:
-    config = configured("idefics", parallel=Parallel(precision="bf16"))
+    config = configured("idefics").model_copy(update=HALF)
     model, words, vocabulary, form = made(config)
     export(model, words, vocabulary, form, tmp_path)
     assert {value.dtype for value in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
     assert AutoModelForImageTextToText.from_pretrained(tmp_path).dtype == torch.bfloat16
 
 
-def test_what_was_trained_can_be_written_alone(tmp_path: Path) -> None:
-    config = configured("idefics", parallel=Parallel(precision="bf16"))
-    model, words, vocabulary, form = made(config)
-    export(model, words, vocabulary, form, tmp_path, trained_only=True)
-    values = load_file(tmp_path / TRAINED)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    assert set(values) == set(trained)
-    assert all(torch.equal(values[name], trained[name]) for name in trained)
-    assert not (tmp_path / "model.safetensors").exists()
-    assert (tmp_path / "config.json").is_file()
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_of_two_precisions_generates(family: str) -> None:
-    config = configured(family, parallel=Parallel(precision="bf16"))
+    config = configured(family).model_copy(update=HALF)
     model, _, vocabulary, form = made(config)
     ids, image = prompt(config, vocabulary, form)
     inputs = torch.tensor([ids])

@@ -1,81 +1,33 @@
 """Idefics2 and Idefics3: the training pass has the numbers of transformers' own, for documents packed or alone."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import Idefics2ForConditionalGeneration, Idefics3ForConditionalGeneration
 
-from pipeline.training.batch import Batch, collate
-from pipeline.training.config import Lora, Parallel, TrainConfig
-from pipeline.training.data import decode
+from pipeline.training.batch import Batch
+from pipeline.training.config import Lora, Parallel
 from pipeline.training.freeze import is_adapter
-from pipeline.training.image_forms import ImageForm, Pictures, image_form, special_tokens
-from pipeline.training.loss import logit_losses, means
-from pipeline.training.model import build, logits, parts, token_losses
-from pipeline.training.packing import Window, assemble
-from pipeline.training.tokenizer import Vocabulary
-from tests.training_shards import BOS, EOS, F, I, picture, tiny
+from pipeline.training.image_forms import image_form
+from pipeline.training.model import parts, token_losses
+from tests.training_models import (
+    FAMILIES,
+    batch_of,
+    build,
+    configured,
+    documents,
+    logit_losses,
+    logits,
+    made,
+    means,
+    vocabulary_of,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FAMILIES = ("idefics2", "idefics3")
+AUTOREGRESSIVE = ("idefics2", "idefics3")
 STOCK = {"idefics2": Idefics2ForConditionalGeneration, "idefics3": Idefics3ForConditionalGeneration}
-
-
-def settings(family: str, **model: Any) -> TrainConfig:
-    raw = tiny(Path("data"), Path("model")).model_dump()
-    raw["model"] |= {"family": family, "num_key_value_heads": 2, "cross_layer_interval": 1} | model
-    raw["model"]["vision"] |= {"patch_size": 7, "hidden_act": "gelu_pytorch_tanh"}
-    raw["model"]["perceiver"] |= {"n_key_value_heads": 1}
-    raw["images"] |= {"longest": 56, "shortest": 14}
-    raw["packing"] |= {"tokens": 100}
-    return TrainConfig.model_validate(raw)
-
-
-def words(config: TrainConfig) -> Vocabulary:
-    named = {token: 302 + number for number, token in enumerate(special_tokens(config))}
-    return Vocabulary(
-        lambda text: [3 + byte for byte in text.encode()], 300, 0, BOS, EOS, F, I, named, 302 + len(named)
-    )
-
-
-def shown(config: TrainConfig, form: ImageForm, seed: int, size: tuple[int, int]) -> Pictures:
-    found = decode(picture(seed, size=size), form, config.data)
-    assert found is not None
-    return found
-
-
-def documents(config: TrainConfig, form: ImageForm) -> list[Window]:
-    """Two images that are wide and high, none, one."""
-    wide, high, small = (shown(config, form, n, size) for n, size in ((1, (40, 20)), (2, (20, 40)), (3, (30, 30))))
-
-    def window(key: str, *pieces: list[int] | Pictures) -> Window:
-        ids, images = [BOS], []
-        for piece in pieces:
-            if isinstance(piece, list):
-                ids += piece
-            else:
-                ids += [F, *form.ids(piece), F]
-                images.append(piece)
-        return Window(key, ids, images, [3 <= i < F for i in ids], 0)
-
-    return [
-        window("a", [10, 11], wide, [12, 13]),
-        window("b", [20, 21, 22, EOS]),
-        window("c", high, [30, 31], small, [32]),
-    ]
-
-
-def made(family: str, **model: Any) -> tuple[TrainConfig, Vocabulary, ImageForm, Any]:
-    config = settings(family, **model)
-    vocabulary = words(config)
-    return config, vocabulary, image_form(config, vocabulary), build(config, vocabulary)
-
-
-def batch_of(vocabulary: Vocabulary, form: ImageForm, *sequences: list[Window], tokens: int = 160) -> Batch:
-    return collate([assemble(windows, vocabulary, tokens) for windows in sequences], vocabulary, form)
 
 
 def stock_of(family: str, model: Any) -> Any:
@@ -95,7 +47,7 @@ def stock_logits(family: str, stock: Any, model: Any, batch: Batch) -> Any:
     return stock(input_ids=batch.input_ids, **images, use_cache=False).logits
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", AUTOREGRESSIVE)
 def test_losses_and_gradients_are_those_of_the_stock_model(family: str) -> None:
     config, vocabulary, form, model = made(family, train=["*"])
     stock = stock_of(family, model)
@@ -122,7 +74,7 @@ def test_losses_and_gradients_are_those_of_the_stock_model(family: str) -> None:
         assert (mine - other).abs().max() <= 2e-5 * max(1.0, float(other.abs().max())), name
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", AUTOREGRESSIVE)
 def test_a_batch_of_text_alone_has_gradients_of_zero_for_the_connector(family: str) -> None:
     config, vocabulary, form, model = made(family)
     batch = batch_of(vocabulary, form, [documents(config, form)[1]])
@@ -133,7 +85,7 @@ def test_a_batch_of_text_alone_has_gradients_of_zero_for_the_connector(family: s
     assert all(p.grad is not None and not p.grad.any() for p in trained)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", AUTOREGRESSIVE)
 def test_only_the_connector_is_trained_unless_said_otherwise(family: str) -> None:
     config, _, _, model = made(family)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -143,7 +95,7 @@ def test_only_the_connector_is_trained_unless_said_otherwise(family: str) -> Non
     assert config.model.family == family
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", AUTOREGRESSIVE)
 @pytest.mark.parametrize("train", [None, ["*"]], ids=["as published", "all"])
 def test_half_precision_trains_fp32_weights(family: str, train: list[str] | None) -> None:
     exact = made(family, train=train)
@@ -157,16 +109,15 @@ def test_half_precision_trains_fp32_weights(family: str, train: list[str] | None
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in half.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("family", ["idefics", *FAMILIES])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_adapters_change_nothing_at_first_and_are_trained(family: str, dora: bool, precision: str) -> None:
     pytest.importorskip("peft")
     text = "model.layers" if family == "idefics" else "model.text_model.layers"
     lora = Lora(rank=2, alpha=4, dropout=0.0, dora=dora, targets=[f"{text}.*.q_proj", "*.vision_model.*.fc1"])
-    config = settings(family) if family != "idefics" else tiny(Path("data"), Path("model"))
-    config = config.model_copy(update={"parallel": Parallel.model_validate({"precision": precision})})
-    vocabulary = words(config)
+    config = configured(family).model_copy(update={"parallel": Parallel.model_validate({"precision": precision})})
+    vocabulary = vocabulary_of(config)
     form = image_form(config, vocabulary)
     adapted = build(config.model_copy(update={"model": config.model.model_copy(update={"lora": lora})}), vocabulary)
     plain = build(config, vocabulary)

@@ -29,7 +29,8 @@ from pipeline.training.generate import (
 )
 from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE
 from tests.exported_models import write_idefics, write_idefics2, write_idefics3
-from tests.test_training_export import configured, greedy, made, prompt
+from tests.test_training_export import greedy, made, prompt
+from tests.training_models import configured
 from tests.training_shards import picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")

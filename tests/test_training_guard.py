@@ -18,9 +18,8 @@ from pipeline.training.config import Guard, TrainConfig
 from pipeline.training.guard import Requests, Spikes, suspicion
 from pipeline.training.loop import train
 from pipeline.training.loss import TokenLosses
+from tests.conftest import ROOT
 from tests.training_shards import log_of, steps_of, tiny, write_corpus
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,8 @@ from pipeline.training.config import Optimizer, TrainConfig, load
 from pipeline.training.loop import train
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.plan import plan
+from tests.conftest import ROOT
 from tests.training_shards import log_of, picture, prose, steps_of, tiny, write_corpus, write_shard
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

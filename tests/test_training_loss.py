@@ -5,34 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.training.loss import TokenLosses, linear_losses, logit_losses, means
+from pipeline.training.loss import TokenLosses, linear_losses
 from pipeline.training.packing import IGNORED
-
-
-def test_losses_are_torchs_cross_entropy_and_the_squared_log_partition() -> None:
-    scores = torch.randn(2, 9, 302, generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([[IGNORED, 5, 300, IGNORED, 301 - 1, 7, 2, IGNORED, IGNORED], [IGNORED] * 8 + [9]])
-    losses = logit_losses(scores, labels)
-    expected = torch.nn.functional.cross_entropy(scores[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
-    cross_entropy, z = means(losses)
-    assert abs(float(cross_entropy - expected)) < 1e-6
-    assert torch.equal(losses.learned, labels != IGNORED)
-    squares = scores[:, :-1].logsumexp(-1).square()[labels[:, 1:] != IGNORED]
-    assert abs(float(z - squares.mean())) < 1e-5
-
-
-def test_losses_of_half_precision_logits_are_computed_in_fp32() -> None:
-    scores = torch.randn(1, 5, 302, generator=torch.Generator().manual_seed(0)).bfloat16()
-    losses = logit_losses(scores, torch.tensor([[1, 2, 3, 4, 5]]))
-    assert losses.cross_entropy.dtype == losses.z.dtype == torch.float32
-    assert torch.equal(
-        losses.cross_entropy, logit_losses(scores.float(), torch.tensor([[1, 2, 3, 4, 5]])).cross_entropy
-    )
-
-
-def test_a_batch_without_labels_has_loss_zero() -> None:
-    cross_entropy, z = means(logit_losses(torch.randn(1, 4, 302), torch.full((1, 4), IGNORED)))
-    assert (float(cross_entropy), float(z)) == (0.0, 0.0)
+from tests.training_models import logit_losses, means
 
 
 def head(width: int = 16, sizes: tuple[int, ...] = (300, 2)) -> tuple[Any, ...]:
@@ -47,8 +22,15 @@ def states(batch: int = 2, length: int = 9, width: int = 16) -> tuple[Any, Any]:
     return torch.randn(batch, length, width, generator=draw).requires_grad_(), labels
 
 
+def test_a_batch_without_labels_has_loss_zero() -> None:
+    hidden, _ = states()
+    with torch.no_grad():
+        losses = TokenLosses(*linear_losses(hidden, head(), torch.full((2, 9), IGNORED), 4))
+    assert tuple(map(float, means(losses))) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 18, 100])
-def test_chunks_change_neither_losses_nor_gradients(chunk: int) -> None:
+def test_losses_and_gradients_are_torchs_in_chunks_of_any_size(chunk: int) -> None:
     hidden, labels = states()
     weights = head()
     whole = logit_losses(torch.cat([hidden @ weight.T for weight in weights], dim=-1), labels)

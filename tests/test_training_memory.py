@@ -1,44 +1,27 @@
 """What a training will take is known before it begins, and what does not fit is refused by name."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from pipeline.errors import UserError
 from pipeline.training import memory as memory_module
 from pipeline.training.config import Parallel
+from pipeline.training.flops import PEAKS
 from pipeline.training.image_forms import image_form
-from pipeline.training.memory import activations, available, memory, pictures, require, size
-from pipeline.training.model import build, skeleton
+from pipeline.training.memory import DEVICES, activations, available, memory, pictures, require, size
+from pipeline.training.model import skeleton
 from pipeline.training.plan import plan
-from tests.test_training_families import batch_of, documents, settings, words
+from tests.training_models import FAMILIES, batch_of, build, configured, documents, saved_by, vocabulary_of
 from tests.training_shards import tiny
 
 
-def saved_by(model: Any, batch: Any) -> int:
-    """Bytes that autograd really keeps over a pass, without weights."""
-    kept: dict[int, int] = {}
-    held = []
-
-    def keep(tensor: Any) -> Any:
-        held.append(tensor)
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held.append(model.hidden_states(batch))
-    return sum(number for pointer, number in kept.items() if pointer not in weights)
-
-
-@pytest.mark.parametrize("family", ["idefics", "idefics2", "idefics3"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_activations_are_those_that_autograd_keeps(
     family: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(family) if family != "idefics" else tiny(Path("data"), Path("model"))
+    config = configured(family)
     config = config.model_copy(
         update={
             "parallel": Parallel.model_validate({"precision": precision}),
@@ -46,21 +29,21 @@ def test_activations_are_those_that_autograd_keeps(
             "packing": config.packing.model_copy(update={"tokens": 160}),
         }
     )
-    form, model = image_form(config, words(config)), build(config, words(config))
-    batch = batch_of(words(config), form, documents(config, form), tokens=160)
+    form, model = image_form(config, vocabulary_of(config)), build(config, vocabulary_of(config))
+    batch = batch_of(vocabulary_of(config), form, documents(config, form), tokens=160)
     monkeypatch.setattr(memory_module, "pictures", lambda *_: batch.images)
-    expected = activations(skeleton(config, words(config)), config)[0]
+    expected = activations(skeleton(config, vocabulary_of(config)), config)[0]
     assert saved_by(model, batch) == pytest.approx(expected, rel=0.12)
 
 
 def test_recomputing_keeps_less_and_pieces_weigh_less() -> None:
-    config = tiny(Path("data"), Path("model"))
+    config = configured("idefics")
     kept = {}
     for how in ("none", "selective", "full"):
         changed = config.model_copy(update={"parallel": Parallel(recompute=how)})
-        kept[how] = memory(skeleton(changed, words(config)), changed).activations
+        kept[how] = memory(skeleton(changed, vocabulary_of(config)), changed).activations
     assert kept["full"] < kept["selective"] < kept["none"]
-    model = skeleton(config, words(config))
+    model = skeleton(config, vocabulary_of(config))
     whole, pieces = memory(model, config), memory(model, config, 4)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert (whole.gradients, whole.moments) == (4 * trained, 8 * trained)
@@ -70,8 +53,8 @@ def test_recomputing_keeps_less_and_pieces_weigh_less() -> None:
 
 
 def test_what_does_not_fit_is_said_with_what_may_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny(Path("data"), Path("model"))
-    model = skeleton(config, words(config))
+    config = configured("idefics")
+    model = skeleton(config, vocabulary_of(config))
     require(model, config, "cpu", 1)
     needed = memory(model, config).total
     monkeypatch.setattr(memory_module, "available", lambda _: needed * 2 // 3)
@@ -89,9 +72,9 @@ def test_free_memory_is_what_the_system_says() -> None:
 
 
 def test_pictures_are_bounded_by_their_tokens() -> None:
-    idefics2, idefics3 = settings("idefics2"), settings("idefics3")
-    assert pictures(skeleton(idefics2, words(idefics2)), idefics2) == 4
-    assert pictures(skeleton(idefics3, words(idefics3)), idefics3) == min(4 * 5, 100 // 4)
+    idefics2, idefics3 = configured("idefics2"), configured("idefics3")
+    assert pictures(skeleton(idefics2, vocabulary_of(idefics2)), idefics2) == 4
+    assert pictures(skeleton(idefics3, vocabulary_of(idefics3)), idefics3) == min(4 * 5, 100 // 4)
 
 
 def test_the_plan_says_what_fits_and_how_fast(tmp_path: Path) -> None:
@@ -102,3 +85,7 @@ def test_the_plan_says_what_fits_and_how_fast(tmp_path: Path) -> None:
     unknown = config.model_copy(update={"plan": config.plan.model_copy(update={"device": "abacus"})})
     with pytest.raises(UserError, match=r"plan\.device abacus: unknown; known are GB200"):
         plan(unknown)
+
+
+def test_a_device_that_is_known_by_its_speed_is_known_by_its_memory() -> None:
+    assert all(any(known in name for known in DEVICES) for name in PEAKS)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ from transformers import IdeficsForVisionText2Text, LlamaConfig, LlamaForCausalL
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 from pipeline.errors import UserError
-from pipeline.training.batch import Batch, collate, image_attention_mask, self_attention_mask
+from pipeline.training.batch import Batch
 from pipeline.training.config import Model, Parallel, Vision
 from pipeline.training.export import generation_config
 from pipeline.training.freeze import PUBLISHED, freeze, trained_parameters
-from pipeline.training.loss import TokenLosses, logit_losses, means
-from pipeline.training.model import blocks, build, logits, parts, skeleton, token_losses
+from pipeline.training.loss import TokenLosses
+from pipeline.training.model import parts, skeleton, token_losses
 from pipeline.training.optimizer import adamw, learning_rate
-from pipeline.training.packing import Window, assemble
+from pipeline.training.packing import Window
+from pipeline.training.trained import self_attention
+from tests import training_models
+from tests.training_models import build, gradients, image_attention_mask, logit_losses, logits, means, open_gates
 from tests.training_shards import BOS, BYTES, EOS, FORM, F, I, shown, tiny, window
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,22 +38,12 @@ DOCUMENTS = [
 ]
 
 
-def open_gates(model: Any) -> Any:
-    """So that images count."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "alpha" in name:
-                parameter.fill_(0.7)
-    return model
-
-
 @pytest.fixture(scope="module")
 def model() -> Any:
     return open_gates(build(CONFIG, BYTES))
 
 
-def batch_of(*sequences: list[Window], tokens: int = 48) -> Batch:
-    return collate([assemble(windows, BYTES, tokens) for windows in sequences], BYTES, FORM)
+batch_of = partial(training_models.batch_of, BYTES, FORM, tokens=48)
 
 
 def losses_of(model: Any, batch: Batch) -> TokenLosses:
@@ -72,13 +66,8 @@ def test_a_packed_document_has_the_losses_it_has_alone(model: Any) -> None:
 
 
 def test_a_packed_document_has_the_gradients_it_has_alone(model: Any) -> None:
-    def gradients(*batches: Batch) -> dict[str, Any]:
-        model.zero_grad()
-        for batch in batches:
-            token_losses(model, batch, CONFIG.loss).cross_entropy.sum().backward()
-        return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
-
-    packed, alone = gradients(batch_of(DOCUMENTS)), gradients(*(batch_of([one]) for one in DOCUMENTS))
+    packed = gradients(model, [batch_of(DOCUMENTS)], CONFIG)
+    alone = gradients(model, [batch_of([one]) for one in DOCUMENTS], CONFIG)
     for name, gradient in packed.items():
         assert (gradient - alone[name]).abs().max() <= 1e-4 * max(1.0, float(alone[name].abs().max())), name
 
@@ -104,7 +93,7 @@ def stock_of(model: Any) -> Any:
 def stock_logits(stock: Any, batch: Batch, pixels: Any) -> Any:
     return stock(
         input_ids=batch.input_ids,
-        attention_mask=self_attention_mask(batch.document),
+        attention_mask=self_attention(batch.document, torch.float32) == 0,
         position_ids=batch.position,
         pixel_values=pixels,
         image_attention_mask=image_attention_mask(batch.image, batch.places),
@@ -172,7 +161,7 @@ def test_with_closed_gates_the_model_is_its_language_model() -> None:
     with torch.no_grad():
         alone = llama(
             input_ids=batch.input_ids,
-            attention_mask=self_attention_mask(batch.document),
+            attention_mask=self_attention(batch.document, torch.float32) == 0,
             position_ids=batch.position,
         ).logits
         assert (logits(built, batch) - alone).abs().max() < 1e-5
@@ -225,7 +214,7 @@ def test_everything_trained_in_half_precision_computes_in_bf16() -> None:
 
 
 def test_blocks_hold_all_but_the_ends_of_the_model(model: Any) -> None:
-    inside = {id(parameter) for block in blocks(model) for parameter in block.parameters()}
+    inside = {id(parameter) for block in model.units() for parameter in block.parameters()}
     outside = {name for name, parameter in model.named_parameters() if id(parameter) not in inside}
     assert all(
         name.startswith(("model.embed_tokens", "lm_head", "model.norm", "model.vision_model.")) for name in outside

@@ -9,7 +9,7 @@ from transformers.models.idefics.processing_idefics import image_attention_mask_
 
 from pipeline.document import END_OF_DOCUMENT
 from pipeline.training import tokenizer
-from pipeline.training.batch import collate, image_attention_mask, self_attention_mask
+from pipeline.training.batch import collate
 from pipeline.training.data import Document, Said
 from pipeline.training.image_forms import Idefics, Idefics2, ImageForm, Pictures
 from pipeline.training.packing import (
@@ -24,6 +24,7 @@ from pipeline.training.packing import (
     windows,
 )
 from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE, Vocabulary
+from pipeline.training.trained import self_attention
 from tests.training_shards import BOS, BYTES, EOS, PAD, F, I, window
 
 FORM = Idefics(2, I)
@@ -154,10 +155,6 @@ def test_a_token_attends_the_latest_image_of_its_own_document() -> None:
     ids, document = np.array(TABLE), np.array([0] * 7 + [1] * 8 + [NONE] * 2)
     found = image_index(ids, document, I)
     assert found.tolist() == [-1, -1, -1, 0, 0, 0, 0, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1]
-    mask = image_attention_mask(torch.from_numpy(found[None]), 3)
-    assert mask.shape == (1, 17, 3)
-    assert mask.sum(-1)[0].tolist() == (found >= 0).astype(int).tolist()
-    assert mask[0, 13].tolist() == [0, 1, 0]
 
 
 def test_the_image_index_is_that_of_the_stock_processor_on_whole_documents() -> None:
@@ -190,7 +187,7 @@ def test_a_cut_document_does_not_lend_its_images_to_the_next() -> None:
 
 
 def test_self_attention_is_causal_within_a_document_and_no_row_is_empty() -> None:
-    mask = self_attention_mask(torch.tensor([[0, 0, 1, 1, 1, NONE, NONE]]))[0, 0]
+    mask = self_attention(torch.tensor([[0, 0, 1, 1, 1, NONE, NONE]]), torch.float32)[0, 0] == 0
     expected = torch.zeros(7, 7, dtype=torch.bool)
     for start, end in ((0, 2), (2, 5), (5, 7)):
         expected[start:end, start:end] = torch.ones(end - start, end - start).tril().bool()

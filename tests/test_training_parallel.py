@@ -1,6 +1,5 @@
 """Two ranks (gloo) do what one does: whole on each (DDP) and in pieces (FSDP2), through the command and torchrun."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +14,11 @@ from pipeline.training.config import TrainConfig
 from pipeline.training.loop import train
 from pipeline.training.parallel import Ranks
 from pipeline.training.resume import settled
-from tests.test_training_checkpoint import curve, mark, weights
-from tests.training_shards import log_of, steps_of, tiny, write_corpus, written
+from tests.conftest import ROOT
+from tests.test_training_checkpoint import ENVIRONMENT, curve, mark, weights
+from tests.test_training_checkpoint import configured as checkpointed
+from tests.training_shards import log_of, steps_of, write_corpus, written
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
 STEPS = 6
 
 
@@ -31,16 +30,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configured(corpus: Path, output: Path, **changes: Any) -> TrainConfig:
-    settings = {
-        "data": {"path": str(corpus), "lanes": 2},
-        "batch_size": 4,
-        "micro_batch": 1,
-        "steps": STEPS,
-        "checkpoints": {"every": 3},
-        "sight": {"every": 3},
-        "packing": {"tokens": 64, "images": 4, "window": 5},
-    }
-    return tiny(corpus, output, **(settings | changes))
+    settings = {"micro_batch": 1, "steps": STEPS, "checkpoints": {"every": 3}, "sight": {"every": 3}}
+    return checkpointed(corpus, output, **(settings | changes))
 
 
 @pytest.fixture(scope="module")

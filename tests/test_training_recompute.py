@@ -1,71 +1,44 @@
 """Recomputed and compiled blocks give the losses and gradients of plain ones."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 
 from pipeline.training.config import Parallel
 from pipeline.training.image_forms import image_form
-from pipeline.training.model import build, token_losses
 from pipeline.training.recompute import prepare_blocks
-from tests.test_training_families import FAMILIES, batch_of, documents, settings, words
-from tests.training_shards import tiny
+from tests.training_models import (
+    FAMILIES,
+    batch_of,
+    build,
+    configured,
+    documents,
+    gradients,
+    open_gates,
+    saved_by,
+    vocabulary_of,
+)
 
 
-def configured(family: str) -> Any:
-    return settings(family) if family != "idefics" else tiny(Path("data"), Path("model"))
-
-
-def gradients(model: Any, batch: Any, config: Any) -> dict[str, Any]:
-    model.zero_grad()
-    token_losses(model, batch, config.loss).cross_entropy.sum().backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def open_gates(model: Any) -> Any:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "alpha" in name:
-                parameter.fill_(0.7)
-    return model
-
-
-@pytest.mark.parametrize("family", ["idefics", "idefics2", "idefics3"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("how", ["selective", "full"])
 def test_recomputed_blocks_have_the_same_gradients(family: str, how: str) -> None:
     config = configured(family)
-    form = image_form(config, words(config))
-    batch = batch_of(words(config), form, documents(config, form))
-    plain, again = (open_gates(build(config, words(config))) for _ in range(2))
+    form = image_form(config, vocabulary_of(config))
+    batch = batch_of(vocabulary_of(config), form, documents(config, form))
+    plain, again = (open_gates(build(config, vocabulary_of(config))) for _ in range(2))
     prepare_blocks(again, Parallel.model_validate({"recompute": how}))
-    expected = gradients(plain, batch, config)
-    for name, gradient in gradients(again, batch, config).items():
+    expected = gradients(plain, [batch], config)
+    for name, gradient in gradients(again, [batch], config).items():
         assert (gradient - expected[name]).abs().max() <= 1e-6 * max(1.0, float(expected[name].abs().max())), name
-
-
-def saved_bytes(model: Any, batch: Any, config: Any) -> int:
-    kept: dict[int, int] = {}
-    held = []
-
-    def keep(tensor: Any) -> Any:
-        held.append(tensor)
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        token_losses(model, batch, config.loss)
-    return sum(kept.values())
 
 
 def test_full_recomputing_keeps_a_fraction() -> None:
     config = configured("idefics")
-    form = image_form(config, words(config))
-    batch = batch_of(words(config), form, documents(config, form))
-    plain, again = (build(config, words(config)) for _ in range(2))
+    form = image_form(config, vocabulary_of(config))
+    batch = batch_of(vocabulary_of(config), form, documents(config, form))
+    plain, again = (build(config, vocabulary_of(config)) for _ in range(2))
     prepare_blocks(again, Parallel(recompute="full"))
-    assert saved_bytes(again, batch, config) < saved_bytes(plain, batch, config) / 2
+    assert saved_by(again, batch) < saved_by(plain, batch) / 2
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own access
@@ -74,7 +47,11 @@ def test_full_recomputing_keeps_a_fraction() -> None:
     [
         ("idefics", "selective"),
         *(pytest.param(*each, marks=pytest.mark.slow) for each in (("idefics", "none"), ("idefics", "full"))),
-        *(pytest.param(family, how, marks=pytest.mark.slow) for family in FAMILIES for how in ("none", "selective")),
+        *(
+            pytest.param(family, how, marks=pytest.mark.slow)
+            for family in FAMILIES[1:]
+            for how in ("none", "selective")
+        ),
     ],
 )
 def test_compiled_blocks_have_no_break_and_the_same_gradients(family: str, how: str) -> None:
@@ -89,11 +66,11 @@ def test_compiled_blocks_have_no_break_and_the_same_gradients(family: str, how: 
         }
     )
     config = config.model_copy(update={"model": sizes})
-    form = image_form(config, words(config))
-    batch = batch_of(words(config), form, documents(config, form))
-    plain, made = (open_gates(build(config, words(config))) for _ in range(2))
+    form = image_form(config, vocabulary_of(config))
+    batch = batch_of(vocabulary_of(config), form, documents(config, form))
+    plain, made = (open_gates(build(config, vocabulary_of(config))) for _ in range(2))
     torch._dynamo.reset()
     prepare_blocks(made, Parallel.model_validate({"recompute": how, "compile": True}), backend="aot_eager")
-    expected = gradients(plain, batch, config)
-    for name, gradient in gradients(made, batch, config).items():
+    expected = gradients(plain, [batch], config)
+    for name, gradient in gradients(made, [batch], config).items():
         assert (gradient - expected[name]).abs().max() <= 1e-5 * max(1.0, float(expected[name].abs().max())), name

@@ -19,7 +19,7 @@ from pipeline.training.loop import train
 from pipeline.training.score_documents import SETTINGS, score_documents
 from tests.crawls import crawl
 from tests.test_run import write_configuration
-from tests.test_training_families import settings
+from tests.training_models import configured
 from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -149,7 +149,7 @@ def test_a_source_without_records_has_none_and_is_scored(trained: TrainConfig, t
 
 def test_the_other_families_score_documents_too(tmp_path: Path) -> None:
     write_corpus(tmp_path / "data", documents=4, shards=1)
-    raw = settings("idefics2").model_dump() | {
+    raw = configured("idefics2").model_dump() | {
         "data": {"path": str(tmp_path / "data")},
         "output": str(tmp_path / "out"),
     }

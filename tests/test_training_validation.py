@@ -10,20 +10,17 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.training import tokenizer
 from pipeline.training.batch import Batch
 from pipeline.training.config import TrainConfig
-from pipeline.training.image_forms import ImageForm, image_form
+from pipeline.training.language import Language, language
 from pipeline.training.loop import train
-from pipeline.training.model import build, token_losses
+from pipeline.training.model import token_losses
 from pipeline.training.once import once
 from pipeline.training.packing import IGNORED
 from pipeline.training.parallel import Ranks
-from pipeline.training.sources import in_order, open_sources, texts
-from pipeline.training.tokenizer import Vocabulary
+from pipeline.training.sources import in_order, open_sources
 from pipeline.training.validation import after_image, held_out, sight, validate, with_others_images, without_images
-from tests.test_training_export import made as export_made
-from tests.test_training_families import settings
+from tests.training_models import build, configured, open_gates
 from tests.training_shards import picture, prose, tiny, write_corpus, write_shard
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,38 +40,30 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def parts(config: TrainConfig) -> tuple[Any, Vocabulary, ImageForm]:
-    learned = tokenizer.learn(texts(open_sources(config.data), 100), 320, 128)
-    vocabulary = tokenizer.vocabulary(learned)
-    model = build(config, vocabulary)
-    drawn = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "alpha" in name:
-                parameter.normal_(std=2.0, generator=drawn)
-    return model, vocabulary, image_form(config, vocabulary)
+Made = tuple[TrainConfig, Any, Language]
 
 
 @pytest.fixture(scope="module")
-def made(corpus: Path) -> tuple[TrainConfig, Any, Vocabulary, ImageForm]:
+def made(corpus: Path) -> Made:
     config = tiny(corpus, corpus / "model", micro_batch=2)
-    return config, *parts(config)
+    spoken = language(config)
+    return config, open_gates(build(config, spoken.vocabulary), 2.0), spoken
 
 
-def batches(config: TrainConfig, vocabulary: Vocabulary, form: ImageForm) -> list[Batch]:
+def batches(config: TrainConfig, spoken: Language) -> list[Batch]:
     [opened] = open_sources(config.data.model_copy(update={"split": "validation"}))
-    return list(once(in_order(opened), config, vocabulary, form))
+    return list(once(in_order(opened), config, spoken))
 
 
 def test_the_loss_is_the_mean_over_all_tokens_of_held_out_documents(
-    made: tuple[TrainConfig, Any, Vocabulary, ImageForm],
+    made: Made,
 ) -> None:
-    config, model, vocabulary, form = made
-    found = validate(model, config, vocabulary, form, ALONE)
+    config, model, spoken = made
+    found = validate(model, config, spoken, ALONE)
     assert found is not None
     total = count = 0.0
     with torch.no_grad():
-        for batch in batches(config, vocabulary, form):
+        for batch in batches(config, spoken):
             losses = token_losses(model.eval(), batch, config.loss)
             total += float(losses.cross_entropy.sum())
             count += float(losses.learned.sum())
@@ -82,20 +71,20 @@ def test_the_loss_is_the_mean_over_all_tokens_of_held_out_documents(
     assert found["loss"] == found["loss/data"] == pytest.approx(total / count, abs=1e-6)
     assert found["tokens"] == count
     assert found["z_loss"] > 0
-    assert found == validate(model, config, vocabulary, form, ALONE)
+    assert found == validate(model, config, spoken, ALONE)
 
 
 def test_every_document_is_in_one_batch_whatever_the_batches_are(
-    made: tuple[TrainConfig, Any, Vocabulary, ImageForm],
+    made: Made,
 ) -> None:
-    config, model, vocabulary, form = made
+    config, model, spoken = made
     losses = []
     for size, window in ((2, 8), (3, 8), (1, 1)):
         packing = config.packing.model_copy(update={"window": window})
         other = config.model_copy(update={"micro_batch": size, "packing": packing})
-        keys = [key for batch in batches(other, vocabulary, form) for row in batch.keys for key in row]
+        keys = [key for batch in batches(other, spoken) for row in batch.keys for key in row]
         assert set(keys) == {f"validation-00000-of-00001.parquet:{n}" for n in range(8)}
-        found = validate(model, other, vocabulary, form, ALONE)
+        found = validate(model, other, spoken, ALONE)
         assert found is not None
         losses.append((found["loss"], found["tokens"]))
     assert losses[0][1] == losses[1][1] == losses[2][1]
@@ -103,25 +92,25 @@ def test_every_document_is_in_one_batch_whatever_the_batches_are(
     assert losses[2][0] == pytest.approx(losses[0][0], abs=1e-5)  # packed as each document alone
 
 
-def test_ranks_share_the_documents_and_say_the_same(made: tuple[TrainConfig, Any, Vocabulary, ImageForm]) -> None:
-    config, _, vocabulary, form = made
+def test_ranks_share_the_documents_and_say_the_same(made: Made) -> None:
+    config, _, spoken = made
     config = config.model_copy(update={"packing": config.packing.model_copy(update={"window": 2})})
     [opened] = open_sources(config.data.model_copy(update={"split": "validation"}))
-    dealt = [list(once(in_order(opened), config, vocabulary, form, rank=rank, world=3)) for rank in range(3)]
+    dealt = [list(once(in_order(opened), config, spoken, rank=rank, world=3)) for rank in range(3)]
     keys = [{key for batch in of_rank for row in batch.keys for key in row} for of_rank in dealt]
     assert not keys[0] & keys[1]
     assert not keys[1] & keys[2]
     assert len(set.union(*keys)) == 8
 
 
-def test_a_validation_changes_neither_modules_nor_chance(made: tuple[TrainConfig, Any, Vocabulary, ImageForm]) -> None:
-    config, model, vocabulary, form = made
+def test_a_validation_changes_neither_modules_nor_chance(made: Made) -> None:
+    config, model, spoken = made
     model.train()
     model.model.vision_model.eval()
     before = {name: module.training for name, module in model.named_modules()}
     chance = torch.random.get_rng_state()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    validate(model, config, vocabulary, form, ALONE)
+    validate(model, config, spoken, ALONE)
     assert before == {name: module.training for name, module in model.named_modules()}
     assert torch.equal(chance, torch.random.get_rng_state())
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
@@ -130,11 +119,11 @@ def test_a_validation_changes_neither_modules_nor_chance(made: tuple[TrainConfig
 
 
 def test_a_model_with_closed_gates_does_not_look_and_one_with_open_gates_is_told(
-    made: tuple[TrainConfig, Any, Vocabulary, ImageForm],
+    made: Made,
 ) -> None:
-    config, model, vocabulary, form = made
-    opened = validate(model, config, vocabulary, form, ALONE)
-    closed = validate(build(config, vocabulary), config, vocabulary, form, ALONE)
+    config, model, spoken = made
+    opened = validate(model, config, spoken, ALONE)
+    closed = validate(build(config, spoken.vocabulary), config, spoken, ALONE)
     assert opened is not None
     assert closed is not None
     assert (closed["zeroed"], closed["shuffled"], closed["zeroed_error"]) == (0, 0, 0)
@@ -145,10 +134,10 @@ def test_a_model_with_closed_gates_does_not_look_and_one_with_open_gates_is_told
     assert opened["tokens_behind_images"] == closed["tokens_behind_images"] > 0
 
 
-def test_only_text_behind_an_image_is_compared(made: tuple[TrainConfig, Any, Vocabulary, ImageForm]) -> None:
-    config, model, vocabulary, form = made
-    for batch in batches(config, vocabulary, form):
-        behind = after_image(batch, vocabulary.image)
+def test_only_text_behind_an_image_is_compared(made: Made) -> None:
+    config, model, spoken = made
+    for batch in batches(config, spoken):
+        behind = after_image(batch, spoken.vocabulary.image)
         assert torch.equal(behind, batch.image >= 0)  # what the cross-attention attends, too
         with torch.no_grad():
             real, other = (token_losses(model, b, config.loss).cross_entropy for b in (batch, without_images(batch)))
@@ -157,24 +146,25 @@ def test_only_text_behind_an_image_is_compared(made: tuple[TrainConfig, Any, Voc
 
 @pytest.mark.parametrize("family", ["idefics2", "idefics3"])
 def test_the_other_families_are_asked_whether_they_look(family: str, corpus: Path) -> None:
-    raw = settings(family).model_dump() | {"data": {"path": str(corpus)}, "micro_batch": 2}
+    raw = configured(family).model_dump() | {"data": {"path": str(corpus)}, "micro_batch": 2}
     config = TrainConfig.model_validate(raw)
-    model, _, vocabulary, form = export_made(config)
-    found = validate(model, config, vocabulary, form, ALONE)
+    spoken = language(config)
+    model = build(config, spoken.vocabulary)
+    found = validate(model, config, spoken, ALONE)
     assert found is not None
     assert found["zeroed"] != 0 != found["shuffled"]
     assert found["tokens_behind_images"] < found["tokens"]
-    batch = batches(config, vocabulary, form)[0]
-    behind = after_image(batch, vocabulary.image)
+    batch = batches(config, spoken)[0]
+    behind = after_image(batch, spoken.vocabulary.image)
     with torch.no_grad():
         real, other = (token_losses(model, b, config.loss).cross_entropy for b in (batch, without_images(batch)))
     assert not ((real - other).abs() > 1e-5)[~behind].any()
     assert (real != other).any()
 
 
-def test_others_images_are_a_derangement(made: tuple[TrainConfig, Any, Vocabulary, ImageForm]) -> None:
-    config, _, vocabulary, form = made
-    batch = max(batches(config, vocabulary, form), key=lambda batch: batch.images)
+def test_others_images_are_a_derangement(made: Made) -> None:
+    config, _, spoken = made
+    batch = max(batches(config, spoken), key=lambda batch: batch.images)
     assert batch.images > 2
     for seed in range(20):
         other = with_others_images(batch, (seed,))
@@ -243,7 +233,7 @@ def test_what_is_held_out_is_named_or_found(corpus: Path, tmp_path: Path) -> Non
         train(asked, lambda _: None)
 
 
-def test_labels_of_images_are_never_counted(made: tuple[TrainConfig, Any, Vocabulary, ImageForm]) -> None:
-    config, _, vocabulary, form = made
-    for batch in batches(config, vocabulary, form):
-        assert (batch.labels[batch.input_ids == vocabulary.image] == IGNORED).all()
+def test_labels_of_images_are_never_counted(made: Made) -> None:
+    config, _, spoken = made
+    for batch in batches(config, spoken):
+        assert (batch.labels[batch.input_ids == spoken.vocabulary.image] == IGNORED).all()

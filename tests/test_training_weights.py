@@ -18,9 +18,9 @@ from transformers import (
 
 from pipeline.errors import UserError
 from pipeline.training.config import TrainConfig
-from pipeline.training.model import build, skeleton
+from pipeline.training.model import skeleton
 from pipeline.training.weights import fill
-from tests.test_training_families import settings, words
+from tests.training_models import build, configured, vocabulary_of
 from tests.training_shards import BYTES, tiny
 
 CONFIG = tiny(Path("data"), Path("model"))
@@ -95,7 +95,7 @@ def test_an_older_form_of_files_is_read_too(tmp_path: Path) -> None:
 
 
 def test_a_language_model_of_another_family(tmp_path: Path) -> None:
-    config = settings("idefics2")
+    config = configured("idefics2")
     sizes = config.model
     mistral = MistralForCausalLM(
         MistralConfig(
@@ -108,7 +108,7 @@ def test_a_language_model_of_another_family(tmp_path: Path) -> None:
         )
     )
     mistral.save_pretrained(tmp_path)
-    built = build(named(config, language=str(tmp_path)), words(config))
+    built = build(named(config, language=str(tmp_path)), vocabulary_of(config))
     layer = "layers.2.mlp.up_proj.weight"
     assert torch.equal(built.state_dict()[f"model.text_model.{layer}"], mistral.state_dict()[f"model.{layer}"])
     table, old = (

@@ -6,8 +6,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from pipeline.training.config import TrainConfig
 from pipeline.training.image_forms import ImageForm
-from pipeline.training.packing import Sequence, image_index, picture_index
+from pipeline.training.language import Language
+from pipeline.training.packing import Sequence, assemble, image_index, picture_index
 from pipeline.training.tokenizer import Vocabulary
 
 
@@ -54,6 +56,36 @@ class Batch:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return replace(self, **{name: change(value) for name, value in values.items() if torch.is_tensor(value)})
 
+    def __getstate__(self) -> tuple[dict[str, Any], Any]:
+        """All tensors as one: whoever takes them from another process has to ask for each, and wait."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        bytes_, at = [], 0
+        for name in _TENSORS:
+            tensor = values[name]
+            values[name] = (at, tensor.dtype, tensor.shape)
+            bytes_.append(tensor.contiguous().flatten().view(torch.uint8))
+            at += tensor.nbytes
+        return values, torch.cat(bytes_)
+
+    def __setstate__(self, state: tuple[dict[str, Any], Any]) -> None:
+        values, bytes_ = state
+        for name in _TENSORS:
+            at, kind, shape = values[name]
+            values[name] = bytes_[at : at + shape.numel() * kind.itemsize].view(kind).view(shape)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+# Wide numbers first, so that each of them begins where it may.
+_TENSORS = ("input_ids", "labels", "position", "document", "image", "source", "extent", "slots", "pixels")
+
+
+def filled(sequences: list[Sequence], size: int, config: TrainConfig, language: Language) -> Batch:
+    """A batch of `size` sequences: those that are there, and padding."""
+    missing = size - len(sequences)
+    empty = [assemble([], language.vocabulary, config.packing.tokens) for _ in range(missing)]
+    return collate([*sequences, *empty], language.vocabulary, language.form)
+
 
 def collate(packed: list[Sequence], vocabulary: Vocabulary, form: ImageForm) -> Batch:
     """Stacks sequences; a batch without a single image is valid, too."""
@@ -67,7 +99,7 @@ def collate(packed: list[Sequence], vocabulary: Vocabulary, form: ImageForm) -> 
     of = np.array([row for row, pictures in shown for _ in pictures.pixels], np.int64)
     counts = np.bincount(of, minlength=len(packed))
     places = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
-    pixels = [np.zeros((0, *form.size, 3), np.uint8), *(pictures.pixels for _, pictures in shown)]
+    pixels = [np.zeros((0, form.side, form.side, 3), np.uint8), *(pictures.pixels for _, pictures in shown)]
     extent = [np.zeros((0, 2), np.int64), *(pictures.extent for _, pictures in shown)]
     return Batch(
         input_ids=torch.from_numpy(input_ids),
@@ -82,18 +114,3 @@ def collate(packed: list[Sequence], vocabulary: Vocabulary, form: ImageForm) -> 
         places=max(1, int(counts.max())),
         keys=[sequence.keys for sequence in packed],
     )
-
-
-def self_attention_mask(document: Any) -> Any:
-    """True where a token may attend another: of its own document and not after it; bool [B, 1, L, L].
-
-    Padding counts as a document of its own, so that no row is empty (its softmax would be undefined).
-    """
-    length = document.shape[-1]
-    same = document[:, None, :, None] == document[:, None, None, :]
-    return same & torch.ones(length, length, dtype=torch.bool, device=document.device).tril()
-
-
-def image_attention_mask(image: Any, places: int) -> Any:
-    """One-hot over the N places for images, all zero for a token that attends none; int64 [B, L, N]."""
-    return (image[..., None] == torch.arange(places, device=image.device)).long()

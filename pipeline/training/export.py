@@ -1,10 +1,11 @@
 """A trained model in; a folder that stock transformers loads out, or the trained weights alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from transformers import (
     GenerationConfig,
     Idefics2ForConditionalGeneration,
@@ -23,7 +24,6 @@ from pipeline.training.freeze import is_adapter
 from pipeline.training.image_forms import Idefics, Idefics2, Idefics3, ImageForm
 from pipeline.training.tokenizer import Vocabulary
 
-TRAINED = "trained.safetensors"
 CLASSES = {
     "idefics": IdeficsForVisionText2Text,
     "idefics2": Idefics2ForConditionalGeneration,
@@ -37,26 +37,16 @@ def export(
     vocabulary: Vocabulary,
     form: ImageForm,
     folder: Path,
-    *,
-    trained_only: bool = False,
     state: dict[str, Any] | None = None,
 ) -> None:
     """Writes weights, configuration, processor and tokenizer into a folder.
 
     `state` are the model's whole values by name, where it is sharded; else they are asked of the model. Adapters are
     added to the weights that they stand beside. All is written in the precision that the model computes in.
-
-    `trained_only`: in place of the whole model `trained.safetensors`, the trained parameters in fp32 under their
-    names (adapters under peft's), with the configuration of the model that they belong to.
     """
     state = model.state_dict() if state is None else state
     folder.mkdir(parents=True, exist_ok=True)
-    if trained_only:
-        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        save_file({name: state[name].detach().cpu().contiguous() for name in names}, folder / TRAINED)
-        stock_configuration(model).save_pretrained(folder)
-    else:
-        _stock_model(model, state, vocabulary, folder)
+    _stock_model(model, state, vocabulary, folder)
     processor(tokenizer, form).save_pretrained(folder)
 
 
@@ -124,13 +114,22 @@ def _stock_model(model: Any, state: dict[str, Any], vocabulary: Vocabulary, fold
     stock.load_state_dict(values, assign=True)
     stock.config.dtype = model.compute
     stock.generation_config = generation_config(vocabulary)
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # one file's bar would stand between the lines of the log
-    stock.save_pretrained(folder)
-    if shown:
-        logging.enable_progress_bar()
+    with no_progress_bar():
+        stock.save_pretrained(folder)
 
 
 def scaling(model: Any) -> float:
     """What adapters are multiplied by; they all have the same. 0 where there are none."""
     return next((float(m.scaling["default"]) for m in model.modules() if hasattr(m, "lora_A")), 0.0)
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Without transformers' bars: of one file they would stand between the lines of the log."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -22,6 +22,7 @@ from pipeline.storage import read_rows, write_json
 from pipeline.training.config import FewShot, TrainConfig
 from pipeline.training.generate import Exported, Piece, complete, load, open_image, read_image
 from pipeline.training.metrics import PEOPLE, cider, cider_d, exact_match, vqa_accuracy
+from pipeline.training.resume import MODEL
 
 RESULTS = "few_shot.json"
 BLIND = 2  # examples without their images where none are asked for
@@ -51,7 +52,7 @@ def few_shot(config: TrainConfig, report: Callable[[str], None] = print) -> list
     output = Path(config.output)
     if not config.validation.few_shot:
         raise UserError("validation.few_shot: names no task")
-    exported = load(output / "model", "cuda" if torch.cuda.is_available() else "cpu")
+    exported = load(output / MODEL, "cuda" if torch.cuda.is_available() else "cpu")
     found = []
     for task in config.validation.few_shot:
         found.append(evaluate(exported, task))

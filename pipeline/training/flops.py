@@ -85,11 +85,6 @@ def work(model: Any, length: int, recompute: str = "none", *, attention: bool = 
     return Work((total[0], total[1]), (total[0] + extra[0], total[1] + extra[1]))
 
 
-def flops(model: Any, batch: Batch, recompute: str = "none") -> tuple[float, float]:
-    """Operations of forward and backward over a batch: model's, hardware's. `work` is the same for many batches."""
-    return work(model, batch.input_ids.shape[1], recompute).of(batch)
-
-
 def peak(device: str) -> float | None:
     """Dense bf16 operations a second of a device by its name (`torch.cuda.get_device_name()`); None: not in the table."""
     return next((operations for name, operations in PEAKS.items() if name in device), None)

@@ -4,8 +4,7 @@ The folder is of IDEFICS, Idefics2 or Idefics3, ours or anybody's. Its processor
 decoded; texts never pass through it, as it would fetch one that is an address and take one that says `<image>` for an image.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from typing import Any
 import PIL.Image
 import torch
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
-from transformers.utils import logging
 
 from pipeline.errors import UserError
 from pipeline.pixels import Broken, Reader, look
 from pipeline.training.data import first_line
-from pipeline.training.export import CLASSES
+from pipeline.training.export import CLASSES, no_progress_bar
 from pipeline.training.tokenizer import END_OF_UTTERANCE, FAKE, IMAGE, Encode, within
 
 MAX_BYTES = 20 * 10**6  # of an image file, as the pipeline's `images.max_bytes`
@@ -70,7 +68,7 @@ def load(folder: Path, device: str = "cpu") -> Exported:
         kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
         if kind not in CLASSES:
             raise UserError(f"{folder}: a model of type {kind}; expected one of {', '.join(CLASSES)}")
-        with _no_progress_bar():
+        with no_progress_bar():
             model = CLASSES[kind].from_pretrained(folder, dtype="auto", local_files_only=True)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -241,14 +239,3 @@ def _id(tokenizer: Any, name: str) -> int | None:
 
 def _padding(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -38,8 +38,8 @@ class ImageForm(Protocol):
     """How a family shows an image; made by `image_form`."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of a picture, padding included."""
+    def side(self) -> int:
+        """Height and width of a picture, padding included, in pixels."""
 
     @property
     def enough(self) -> int | None:
@@ -79,16 +79,12 @@ class Idefics:
     longest: int = 3
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.side, self.side
-
-    @property
     def enough(self) -> int | None:
         return 2 * self.side if self.fast else None
 
     def pictures(self, image: PIL.Image.Image) -> Pictures:
-        pixels = np.array(image.resize(self.size, PIL.Image.Resampling.BICUBIC))
-        return Pictures(pixels[None], np.array([self.size]))
+        pixels = np.array(image.resize((self.side, self.side), PIL.Image.Resampling.BICUBIC))
+        return _whole(pixels)
 
     def ids(self, pictures: Pictures) -> list[int]:
         return [self.image]
@@ -109,10 +105,6 @@ class Idefics2:
     crossed: bool = False
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.side, self.side
-
-    @property
     def longest(self) -> int:
         return (5 if self.split else 1) * (self.latents + 1) + 1
 
@@ -123,7 +115,7 @@ class Idefics2:
             boxes = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
             parts = [image.crop(box) for box in boxes if box[0] < box[2] and box[1] < box[3]]
             parts = [*parts, *[image] * (5 - len(parts))]  # of one pixel's width there are no quarters
-        pixels = np.zeros((len(parts), *self.size, 3), np.uint8)
+        pixels = np.zeros((len(parts), self.side, self.side, 3), np.uint8)
         extent = np.zeros((len(parts), 2), np.int64)
         for number, part in enumerate(parts):
             height, width = extent[number] = self._fitted(*part.size)
@@ -162,10 +154,6 @@ class Idefics3:
     crossed: bool = False
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.side, self.side
-
-    @property
     def longest(self) -> int:
         across = math.ceil(self.most / self.side) if self.split else 0
         if across < 2:
@@ -176,16 +164,16 @@ class Idefics3:
     def pictures(self, image: PIL.Image.Image) -> Pictures:
         image = _lanczos(image, *_below(*_brought_to(*image.size, self.most)))
         if not self.split:
-            return Pictures(np.array(_lanczos(image, *self.size))[None], np.array([self.size]))
+            return _whole(np.array(_lanczos(image, self.side, self.side)))
         image = _lanczos(image, *self._multiple(*image.size))
         columns, rows = (length // self.side for length in image.size)
         if rows == columns == 1:
-            return Pictures(np.array(image)[None], np.array([self.size]))
-        pixels = np.empty((rows * columns + 1, *self.size, 3), np.uint8)
+            return _whole(np.array(image))
+        pixels = np.empty((rows * columns + 1, self.side, self.side, 3), np.uint8)
         cut = np.asarray(image).reshape(rows, self.side, columns, self.side, 3).swapaxes(1, 2)
-        pixels[:-1] = cut.reshape(-1, *self.size, 3)
-        pixels[-1] = np.asarray(_lanczos(image, *self.size))
-        return Pictures(pixels, np.tile(np.array(self.size), (len(pixels), 1)), rows, columns)
+        pixels[:-1] = cut.reshape(-1, self.side, self.side, 3)
+        pixels[-1] = np.asarray(_lanczos(image, self.side, self.side))
+        return Pictures(pixels, np.full((len(pixels), 2), self.side), rows, columns)
 
     def ids(self, pictures: Pictures) -> list[int]:
         one = [self.image] * self.latents
@@ -259,6 +247,11 @@ def special_tokens(config: "TrainConfig") -> list[str]:
 def _tiles(config: "TrainConfig") -> int:
     """Of a side, at most, where Idefics3 cuts images into tiles."""
     return 0 if config.images.split is False else math.ceil(config.images.longest / config.model.vision.image_size)
+
+
+def _whole(pixels: Bytes) -> Pictures:
+    """One picture without padding, [H, W, 3]."""
+    return Pictures(pixels[None], np.array([pixels.shape[:2]]))
 
 
 def _lanczos(image: PIL.Image.Image, width: int, height: int) -> PIL.Image.Image:

@@ -14,13 +14,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from pipeline.training import data
-from pipeline.training.batch import Batch, collate
+from pipeline.training.batch import Batch, filled
 from pipeline.training.config import TrainConfig
-from pipeline.training.image_forms import ImageForm
+from pipeline.training.language import Language
 from pipeline.training.mixture import DRY_DOCUMENTS, DRY_EPOCHS, Walk, goto, next_source, state_of
 from pipeline.training.packing import Sequence, Window, assemble, pack, windows
-from pipeline.training.sources import Opened
-from pipeline.training.tokenizer import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +26,7 @@ class Feed:
     """What every lane needs; goes to the workers as it is."""
 
     config: TrainConfig
-    vocabulary: Vocabulary
-    form: ImageForm
-    sources: list[Opened]
+    language: Language
     leave_out: frozenset[str] = frozenset()  # keys of documents
 
 
@@ -52,7 +48,7 @@ class Lane:
         config = self.feed.config
         self._walks = [
             Walk(source, opened, config.seed, self.number, config.data.lanes, self.shelf)
-            for source, opened in zip(config.data.listed, self.feed.sources, strict=True)
+            for source, opened in zip(config.data.listed, self.feed.language.sources, strict=True)
         ]
         if self.state is None:
             self.state = {"pack": 0, "given": 0, "sources": state_of(self._walks)}
@@ -68,9 +64,7 @@ class Lane:
         if self._stream is None:
             self._stream = self._sequences()
         drawn = [sequence for _, sequence in zip(range(size), self._stream, strict=False)]
-        feed = self.feed
-        drawn += [assemble([], feed.vocabulary, feed.config.packing.tokens) for _ in range(size - len(drawn))]
-        batch = collate(drawn, feed.vocabulary, feed.form)
+        batch = filled(drawn, size, self.feed.config, self.feed.language)
         batch.epoch = max(share["epoch"] for share in self._counts.values())
         counts = {name: dict(share) for name, share in self._counts.items()}
         batch.state = {**copy.deepcopy(self.state or {}), "lane": self.number, "ended": self.ended, "counts": counts}
@@ -78,7 +72,7 @@ class Lane:
         return batch
 
     def _sequences(self) -> Iterator[Sequence]:
-        config, vocabulary = self.feed.config, self.feed.vocabulary
+        config, vocabulary = self.feed.config, self.feed.language.vocabulary
         tokens, images = config.packing.tokens, config.packing.images
         assert self.state is not None
         drawn = list(itertools.chain.from_iterable(self._pack()))
@@ -140,13 +134,12 @@ class Lane:
         return []
 
     def _windows(self, raw: data.Raw, chosen: int) -> list[Window]:
-        feed, share = self.feed, self._walks[chosen].share
-        config = feed.config
-        document = data.document(raw, feed.form, config.data)
+        config, language, share = self.feed.config, self.feed.language, self._walks[chosen].share
+        document = data.document(raw, language.form, config.data)
         cut = windows(
             document,
-            feed.vocabulary,
-            feed.form,
+            language.vocabulary,
+            language.form,
             config.packing.tokens,
             config.packing.images,
             fake_label=config.loss.fake_token,

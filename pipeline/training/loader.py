@@ -22,13 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from pipeline.errors import UserError
 from pipeline.training import data
-from pipeline.training.batch import Batch, collate
+from pipeline.training.batch import Batch, filled
 from pipeline.training.config import TrainConfig
-from pipeline.training.image_forms import ImageForm
 from pipeline.training.lane import Feed, Lane
-from pipeline.training.packing import assemble
-from pipeline.training.sources import open_sources
-from pipeline.training.tokenizer import Vocabulary
+from pipeline.training.language import Language
+from pipeline.training.mixture import together
 
 GRACE = 20.0  # seconds that a worker outlives a SIGTERM
 
@@ -39,8 +37,7 @@ class Loader:
     def __init__(
         self,
         config: TrainConfig,
-        vocabulary: Vocabulary,
-        form: ImageForm,
+        language: Language,
         *,
         rank: int = 0,
         world: int = 1,
@@ -52,11 +49,10 @@ class Loader:
         are replaced by padding, so that no other one moves. `report` is given what the user should know, once a line.
 
         Raises:
-            UserError: sources that are not there or of another schema; lanes that ranks and workers cannot share; a state
-                of other lanes or sources.
+            UserError: lanes that ranks and workers cannot share; a state of other lanes or sources.
         """
         self.config, self.rank, self.world = config, rank, world
-        self.feed = Feed(config, vocabulary, form, open_sources(config.data), leave_out)
+        self.feed = Feed(config, language, leave_out)
         self.size = config.micro_batch or max(1, config.batch_size // world)
         lanes, workers = config.data.lanes, config.data.workers
         check_lanes(lanes, world, workers)
@@ -115,21 +111,11 @@ class Loader:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """By source what this rank's lanes have read since the first step: tokens, documents, images, broken ones …"""
-        total: dict[str, dict[str, int]] = {source.name: {} for source in self.config.data.listed}
-        for counts in self._counts.values():
-            for name, values in counts.items():
-                for what, value in values.items():
-                    if what == "epoch":
-                        total[name][what] = max(total[name].get(what, 0), value)
-                    elif what not in {"unit", "row"}:
-                        total[name][what] = total[name].get(what, 0) + value
-        return total
+        return together(self._counts.values())
 
     def padding(self) -> Batch:
         """A micro-batch of padding alone, for a rank whose lanes have ended while others go on."""
-        packing = self.config.packing
-        empty = [assemble([], self.feed.vocabulary, packing.tokens) for _ in range(self.size)]
-        return collate(empty, self.feed.vocabulary, self.feed.form)
+        return filled([], self.size, self.config, self.feed.language)
 
     def close(self) -> None:
         """Ends the workers; the state stays."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,18 @@ from pipeline.training.checkpoint import Mark, Store
 from pipeline.training.config import TrainConfig
 from pipeline.training.fewshot import few_shot
 from pipeline.training.guard import Requests, Spikes, Suspects, Watchdog
+from pipeline.training.language import language
 from pipeline.training.loader import Loader, check_lanes
+from pipeline.training.mixture import together
 from pipeline.training.model import parts
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.parallel import Ranks, ranks
 from pipeline.training.publish import publish
-from pipeline.training.resume import SETTINGS, settled
-from pipeline.training.setup import build, language
+from pipeline.training.resume import MODEL, SETTINGS, settled
+from pipeline.training.setup import build
 from pipeline.training.sight import Sight, finished, gates, most
 from pipeline.training.step import Figures, Step
 from pipeline.training.validation import check_held_out, validate
-
-MODEL = "model"
 
 
 def _show(line: str) -> None:
@@ -64,16 +65,12 @@ def train(
     output = Path(config.output)
     with ranks() as here, ExitStack() as stack:
         try:
-            said = report if here.first else _silent
+            said = report if here.first else lambda line: None
             training = here.agreed(lambda: Training(config, here, said))
             training.run(stack, resume_step)
         except (OSError, SafetensorError) as error:
             raise UserError(f"{output}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return output
-
-
-def _silent(_line: str) -> None:
-    """What ranks other than the first have to say."""
 
 
 @dataclass(slots=True)
@@ -157,7 +154,9 @@ class Training:
         Raises:
             UserError: the checkpoint `wanted` is not there; there are some, but none can be used.
         """
-        mark = self.store.latest(wanted, self.built.model, self.built.optimizer, self._misfit, self.report)
+        built = self.built
+        misfit = partial(built.misfit, micro_batch=self.config.micro_batch)
+        mark = self.store.latest(wanted, built.model, built.optimizer, misfit, self.report)
         self.done, self.seen = (mark.step, mark.seen if self.ranks.first else 0) if mark else (0, 0)
         if mark:
             here = learning_rate(mark.step - 1, self.config.steps, self.config.optimizer)
@@ -174,8 +173,7 @@ class Training:
             self.loader.close()
         self.loader = Loader(
             self.config,
-            self.language.vocabulary,
-            self.language.form,
+            self.language,
             rank=self.ranks.rank,
             world=self.ranks.world,
             state=mark.data if mark else None,
@@ -186,16 +184,6 @@ class Training:
             raise UserError(f"{self.store.folder}: the data's place at step {mark.step} cannot be taken up again")
         self.batches = iter(self.loader)
         self.sight.rewind(self.done)
-
-    def _misfit(self, mark: Mark) -> str | None:
-        """Why a checkpoint is not one of this training."""
-        if mark.model != self.built.fingerprint:
-            return "it is of another model or vocabulary"
-        if mark.trained_only and mark.frozen != self.built.frozen:
-            return "it was trained beside other frozen weights"
-        if mark.micro_batch != self.config.micro_batch:
-            return f"its micro_batch is {mark.micro_batch}, here {self.config.micro_batch}"
-        return None
 
     def _roll_back(self) -> None:
         self.watchdog.rest()
@@ -217,14 +205,10 @@ class Training:
         total, trained = sum(part.parameters for part in sizes), sum(part.trained for part in sizes)
         documents = sum(source.rows or 0 for source in self.language.sources)
         each = {part.name: {"parameters": part.parameters, "trained": part.trained} for part in sizes}
-        found = {
-            "documents": documents,
-            "vocab_size": self.language.vocabulary.size,
-            "parameters": total,
-            "trained": trained,
-        }
-        self.sight.event("start", 0, **found, parts=each, ranks=self.ranks.world)
-        self.report(f"{documents:,} documents, {self.language.vocabulary.size:,} tokens in the vocabulary")
+        size = self.language.vocabulary.size
+        counts = {"documents": documents, "vocab_size": size, "parameters": total, "trained": trained}
+        self.sight.event("start", 0, **counts, parts=each, ranks=self.ranks.world)
+        self.report(f"{documents:,} documents, {size:,} tokens in the vocabulary")
         self.report(f"{total:,} parameters, of which {trained:,} are trained")
 
     # Steps
@@ -322,8 +306,7 @@ class Training:
             self.asked = ""
 
     def _validate(self) -> None:
-        language = self.language
-        found = validate(self.built.model, self.config, language.vocabulary, language.form, self.ranks)
+        found = validate(self.built.model, self.config, self.language, self.ranks)
         if found is not None:
             self.sight.event("validation", self.done, **found)
             self.report(f"validation: loss {found['loss']:.4f}" + (f"; {found['sight']}" if "sight" in found else ""))
@@ -378,10 +361,4 @@ class Training:
     def _read(self) -> dict[str, dict[str, int]]:
         """What was read of each source so far, on all ranks."""
         assert self.loader is not None
-        total: dict[str, dict[str, int]] = {}
-        for counts in self.ranks.gather(self.loader.counts()):
-            for name, values in counts.items():
-                known = total.setdefault(name, {})
-                for what, value in values.items():
-                    known[what] = max(known.get(what, 0), value) if what == "epoch" else known.get(what, 0) + value
-        return total
+        return together(self.ranks.gather(self.loader.counts()))

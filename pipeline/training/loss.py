@@ -47,20 +47,6 @@ def linear_losses(hidden: Any, weights: Sequence[Any], labels: Any, chunk: int) 
     )
 
 
-def logit_losses(logits: Any, labels: Any) -> TokenLosses:
-    """The same of logits [B, L, V] that are there already."""
-    before, target = logits[:, :-1], labels[:, 1:]
-    cross_entropy, z = _losses(target, [before])
-    first = (1, 0)
-    return TokenLosses(pad(cross_entropy, first), pad(z, first), pad(target != IGNORED, first))
-
-
-def means(losses: TokenLosses) -> tuple[Any, Any]:
-    """Mean cross-entropy and mean z-loss over the tokens that are learned (the published `sum / sum of mask`)."""
-    count = losses.learned.sum().clamp(min=1)
-    return losses.cross_entropy.sum() / count, losses.z.sum() / count
-
-
 def _recomputed(states: Any, target: Any, *weights: Any) -> Any:
     if not torch.is_grad_enabled():
         return _chunk(states, target, *weights)

@@ -1,7 +1,7 @@
 """Opened sources in; one lane's documents out, mixed by tokens, in an order of seed and lane alone."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 from weakref import WeakValueDictionary
@@ -128,6 +128,20 @@ class Walk:
 
 def state_of(walks: Sequence[Walk]) -> dict[str, dict[str, int]]:
     return {walk.source.name: walk.share.state() for walk in walks}
+
+
+def together(counts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """What lanes, or ranks, have read in all, by source: tokens, documents, images, …; the furthest epoch."""
+    total: dict[str, dict[str, int]] = {}
+    for each in counts:
+        for name, values in each.items():
+            known = total.setdefault(name, {})
+            for what, value in values.items():
+                if what == "epoch":
+                    known[what] = max(known.get(what, 0), value)
+                elif what not in {"unit", "row"}:  # where a lane stands
+                    known[what] = known.get(what, 0) + value
+    return total
 
 
 def goto(walks: Sequence[Walk], state: dict[str, dict[str, int]]) -> None:

@@ -1,4 +1,4 @@
-"""A configuration and a vocabulary in; the model out, frozen as configured, with its weights; a batch's losses by token."""
+"""A configuration and a vocabulary in; the model out, frozen as configured and without values; a batch's losses by token."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.training.config import Loss, Model, TrainConfig
 from pipeline.training.freeze import adapt, freeze, is_adapter, stock_name
 from pipeline.training.loss import TokenLosses
 from pipeline.training.tokenizer import Vocabulary
-from pipeline.training.weights import fill, prefixes
+from pipeline.training.weights import prefixes
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -25,23 +25,14 @@ class Part:
     trained: int
 
 
-def build(config: TrainConfig, vocabulary: Vocabulary, device: Any = "cpu") -> Any:
-    """The model on a device, ready to train; the same configuration gives the same weights on the same kind of device.
-
-    Raises:
-        UserError: weights that cannot be read or are of other sizes; a pattern of `model.train` that finds nothing.
-    """
-    model = skeleton(config, vocabulary)
-    model.to_empty(device=device)
-    fill(model, config.model, config.seed)
-    return model
-
-
 def skeleton(config: TrainConfig, vocabulary: Vocabulary) -> Any:
-    """The model without values, on the device meta: to be counted, or sharded, given memory (`to_empty`) and filled.
+    """The model on the device meta: to be counted, or sharded, given memory (`to_empty`) and filled.
 
     Parameters that are trained are fp32; frozen ones have `parallel.precision`, and so has all that is computed. Of a
     vision encoder that is trained in part, what is frozen is fp32, too.
+
+    Raises:
+        UserError: a pattern of `model.train` or `model.lora.targets` that finds nothing.
     """
     compute = PRECISIONS[config.parallel.precision]
     with torch.device("meta"):
@@ -63,18 +54,6 @@ def skeleton(config: TrainConfig, vocabulary: Vocabulary) -> Any:
 def token_losses(model: Any, batch: Batch, loss: Loss) -> TokenLosses:
     """Cross-entropy and z-loss of each token, fp32 [B, L]. `model` may be wrapped (DDP) or sharded (FSDP)."""
     return TokenLosses(*model(batch, loss.chunk))
-
-
-def blocks(model: Any) -> list[Any]:
-    """The modules that are compiled, recomputed and sharded each on its own: every rank calls each in every step."""
-    return list(model.units())
-
-
-def logits(model: Any, batch: Batch) -> Any:
-    """All logits of a batch, fp32 [B, L, V]: for validation and tests, not for training."""
-    hidden = model.hidden_states(batch)
-    weights = [weight.to(hidden.dtype) for weight in model.head()]
-    return torch.cat([torch.nn.functional.linear(hidden, weight) for weight in weights], dim=-1).float()
 
 
 PARTS = {

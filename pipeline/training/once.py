@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline.training.batch import Batch, collate
+from pipeline.training.batch import Batch, filled
 from pipeline.training.config import TrainConfig
 from pipeline.training.data import Document, Raw, document
-from pipeline.training.image_forms import ImageForm
+from pipeline.training.language import Language
 from pipeline.training.packing import Sequence, assemble, pack, windows
-from pipeline.training.tokenizer import Vocabulary
 
 if TYPE_CHECKING:
     from pipeline.training.parallel import Ranks
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 def once(
     rows: Iterable[Raw],
     config: TrainConfig,
-    vocabulary: Vocabulary,
-    form: ImageForm,
+    language: Language,
     *,
     rank: int = 0,
     world: int = 1,
@@ -37,19 +35,16 @@ def once(
     waiting: list[Sequence] = []
     while together := list(islice(stream, config.packing.window)):
         if number % world == rank:
-            waiting += _packed(together, config, vocabulary, form, seen)
+            waiting += _packed(together, config, language, seen)
         number += 1
         while len(waiting) >= size:
-            yield collate(waiting[:size], vocabulary, form)
+            yield filled(waiting[:size], size, config, language)
             del waiting[:size]
     if waiting:
-        waiting += [assemble([], vocabulary, config.packing.tokens) for _ in range(size - len(waiting))]
-        yield collate(waiting, vocabulary, form)
+        yield filled(waiting, size, config, language)
 
 
-def in_step(
-    batches: Iterable[Batch], config: TrainConfig, vocabulary: Vocabulary, form: ImageForm, ranks: "Ranks"
-) -> Iterator[Batch]:
+def in_step(batches: Iterable[Batch], config: TrainConfig, language: Language, ranks: "Ranks") -> Iterator[Batch]:
     """The same, and padding while another rank has more: a model in pieces must be called by all ranks together."""
     stream = iter(batches)
     while True:
@@ -57,23 +52,21 @@ def in_step(
         if not ranks.add(torch.tensor([float(batch is not None)], device=ranks.device)).item():
             return
         if batch is None:
-            empty = assemble([], vocabulary, config.packing.tokens)
-            batch = collate([empty] * (config.micro_batch or config.batch_size), vocabulary, form)
+            batch = filled([], config.micro_batch or config.batch_size, config, language)
         yield batch.to(ranks.device)
 
 
 def _packed(
     rows: list[Raw],
     config: TrainConfig,
-    vocabulary: Vocabulary,
-    form: ImageForm,
+    language: Language,
     seen: Callable[[Document], None],
 ) -> Iterator[Sequence]:
     tokens, images = config.packing.tokens, config.packing.images
     found: list[Any] = []
     for raw in rows:
-        made = document(raw, form, config.data)
+        made = document(raw, language.form, config.data)
         seen(made)
-        found += windows(made, vocabulary, form, tokens, images, fake_label=config.loss.fake_token)
+        found += windows(made, language.vocabulary, language.form, tokens, images, fake_label=config.loss.fake_token)
     for together in pack(found, tokens, images):
-        yield assemble(together, vocabulary, tokens)
+        yield assemble(together, language.vocabulary, tokens)

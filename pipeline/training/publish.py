@@ -7,9 +7,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from pipeline.training.config import TrainConfig
 from pipeline.training.export import export
+from pipeline.training.language import Language
 from pipeline.training.parallel import Ranks
 from pipeline.training.sample import Generated, sample
-from pipeline.training.setup import Built, Language
+from pipeline.training.setup import Built
 
 
 def publish(built: Built, language: Language, config: TrainConfig, ranks: Ranks, folder: Path) -> Generated | None:
@@ -24,11 +25,11 @@ def publish(built: Built, language: Language, config: TrainConfig, ranks: Ranks,
     partial, old = (folder.with_name(f"{folder.name}.{end}") for end in ("partial", "old"))
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
-    export(built.model, language.words, language.vocabulary, language.form, partial, state=state)
+    export(built.model, language.tokenizer, language.vocabulary, language.form, partial, state=state)
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     if built.sharded:
         return None
-    return sample(built.model, language.words, language.vocabulary, language.form, language.sources, config)
+    return sample(built.model, language, config)

@@ -9,7 +9,7 @@ from pipeline.errors import UserError
 from pipeline.training.checkpoint import COMMIT
 from pipeline.training.config import TrainConfig
 
-SETTINGS = "train.json"
+SETTINGS, MODEL = "train.json", "model"  # of the output folder
 
 # What may be another when a training goes on: nothing that changes the model or the order of the data.
 FREE = (

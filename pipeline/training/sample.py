@@ -10,9 +10,9 @@ from pipeline.training import data
 from pipeline.training.config import TrainConfig
 from pipeline.training.export import generation_config
 from pipeline.training.image_forms import ImageForm, Pictures
+from pipeline.training.language import Language
 from pipeline.training.packing import split
 from pipeline.training.sources import Opened, in_order
-from pipeline.training.tokenizer import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,10 @@ class Generated:
     text: str
 
 
-def sample(
-    model: Any, tokenizer: Any, vocabulary: Vocabulary, form: ImageForm, sources: list[Opened], config: TrainConfig
-) -> Generated | None:
+def sample(model: Any, language: Language, config: TrainConfig) -> Generated | None:
     """Generates greedily from the beginning of the first document with an image; None where no document has one."""
-    found = _beginning(sources, form, config)
+    vocabulary, form = language.vocabulary, language.form
+    found = _beginning(language.sources, form, config)
     if found is None:
         return None
     key, before, image = found
@@ -44,7 +43,9 @@ def sample(
         )
     model.train()
     return Generated(
-        key, tokenizer.decode(ids[0]), tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
+        key,
+        language.tokenizer.decode(ids[0]),
+        language.tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True),
     )
 
 

@@ -20,20 +20,18 @@ import torch
 from pipeline.errors import UserError
 from pipeline.losses import RECORD
 from pipeline.storage import TableWriter, aside, identity, sha256_of, write_json
-from pipeline.training import tokenizer
 from pipeline.training.config import TrainConfig
 from pipeline.training.data import Document, Raw, RowGroup, read
-from pipeline.training.image_forms import ImageForm, image_form, special_tokens
-from pipeline.training.model import blocks, skeleton, token_losses
+from pipeline.training.language import Language, language
+from pipeline.training.model import skeleton, token_losses
 from pipeline.training.once import in_step, once
-from pipeline.training.parallel import Ranks, ranks, shard, to_shard
-from pipeline.training.sources import Lines, Opened, Parquet, open_sources
+from pipeline.training.parallel import Ranks, ranks, to_shard
+from pipeline.training.resume import MODEL
+from pipeline.training.setup import fill_in
+from pipeline.training.sources import Lines, Opened, Parquet
 from pipeline.training.tars import Tars
-from pipeline.training.tokenizer import Vocabulary
-from pipeline.training.weights import fill
 
 SETTINGS = "scores.json"
-MODEL = "model"
 
 SCHEMA = pa.schema(
     [
@@ -74,25 +72,24 @@ def score_documents(config: TrainConfig, folder: Path, report: Callable[[str], N
         said = report if here.first else lambda line: None
         config = _scoring(config, model_folder)
         here.agreed(lambda: _claim(folder, config, model_folder, here))
-        further = special_tokens(config)
-        words = tokenizer.open_tokenizer(str(model_folder), further)
-        vocabulary = tokenizer.vocabulary(words, further, last=config.model.family == "idefics")
-        form = image_form(config, vocabulary)
+        spoken = here.agreed(lambda: language(config))
         shards = [
             (source.name, opened, name, units)
-            for source, opened in zip(config.data.listed, here.agreed(lambda: open_sources(config.data)), strict=True)
+            for source, opened in zip(config.data.listed, spoken.sources, strict=True)
             for name, units in _shards(opened)
         ]
         waiting = [each for each in shards if not _done(folder, *each)]
         said(f"{len(shards) - len(waiting):,} of {len(shards):,} shards are scored")
         if waiting:
-            model = _model(config, vocabulary, here)
+            model = skeleton(config, spoken.vocabulary)
+            fill_in(model, config, here, to_shard(model, config.parallel, here))
+            model.eval()
             turns = -(-len(waiting) // here.world)
             for turn in range(turns):
                 place = turn * here.world + here.rank
                 mine = waiting[place] if place < len(waiting) else None
                 try:
-                    _score(model, config, vocabulary, form, folder, mine, here)
+                    _score(model, config, spoken, folder, mine, here)
                 except OSError as error:
                     raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
                 said(f"{min(len(waiting), (turn + 1) * here.world):,} of {len(waiting):,} shards")
@@ -105,7 +102,11 @@ def _scoring(config: TrainConfig, model_folder: Path) -> TrainConfig:
         raise UserError(f"{model_folder}: no trained model in it; `carnac train` makes one")
     trained = {"checkpoint": str(model_folder), "language": None, "vision_encoder": None, "lora": None, "train": None}
     micro_batch = config.micro_batch or min(config.batch_size, 8)
-    changes = {"model": config.model.model_copy(update=trained), "micro_batch": micro_batch}
+    changes = {
+        "model": config.model.model_copy(update=trained),
+        "tokenizer": config.tokenizer.model_copy(update={"path": str(model_folder)}),
+        "micro_batch": micro_batch,
+    }
     return config.model_copy(update=changes)
 
 
@@ -115,17 +116,17 @@ def _claim(folder: Path, config: TrainConfig, model_folder: Path, here: Ranks) -
     Raises:
         UserError: it holds something else, or losses that hold for another model or other settings.
     """
+    if not here.first:
+        return
     weights = sorted(model_folder.glob("*.safetensors"))
     mine = {
-        "model": [sha256_of(path) for path in weights] if here.first else None,
+        "model": [sha256_of(path) for path in weights],
         "packing.tokens": config.packing.tokens,
         "packing.images": config.packing.images,
         "images": config.images.model_dump(mode="json"),
         "loss.fake_token": config.loss.fake_token,
         "parallel.precision": config.parallel.precision,
     }
-    if not here.first:
-        return
     try:
         if not (folder / SETTINGS).is_file():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -140,15 +141,6 @@ def _claim(folder: Path, config: TrainConfig, model_folder: Path, here: Ranks) -
             raise UserError(
                 f"{folder}: holds losses of another {key.replace('.', ' ')}; remove it or choose another folder"
             )
-
-
-def _model(config: TrainConfig, vocabulary: Vocabulary, here: Ranks) -> Any:
-    model = skeleton(config, vocabulary)
-    if to_shard(model, config.parallel, here):
-        shard(model, blocks(model), here)
-    model.to_empty(device=here.device)
-    fill(model, config.model, config.seed)
-    return model.eval()
 
 
 def _shards(opened: Opened) -> Iterator[tuple[str, list[int]]]:
@@ -190,8 +182,7 @@ def _done(folder: Path, source: str, opened: Opened, name: str, units: list[int]
 def _score(
     model: Any,
     config: TrainConfig,
-    vocabulary: Vocabulary,
-    form: ImageForm,
+    spoken: Language,
     folder: Path,
     mine: tuple[str, Opened, str, list[int]] | None,
     here: Ranks,
@@ -203,8 +194,8 @@ def _score(
         scored[document.key] = Scored(images=document.images, broken_images=document.broken_images)
 
     rows = _rows(mine[1], mine[3]) if mine else iter(())
-    batches = once(rows, config, vocabulary, form, seen=seen)
-    for batch in in_step(batches, config, vocabulary, form, here):
+    batches = once(rows, config, spoken, seen=seen)
+    for batch in in_step(batches, config, spoken, here):
         with torch.no_grad():
             losses = token_losses(model, batch, config.loss)
         most = max(map(len, batch.keys)) + 1

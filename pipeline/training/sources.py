@@ -274,9 +274,7 @@ def _columns(source: Source, *, images: bool = True) -> list[str]:
     if source.kind in {"documents", "obelics"}:
         return ["texts", "images"] if images else ["texts"]
     named = source.columns
-    found = {"text": [named.text, named.texts], "dialogues": [named.messages, named.texts]}.get(
-        source.kind, [named.text, named.texts]
-    )
+    found = [named.messages if source.kind == "dialogues" else named.text, named.texts]
     return found if not images or source.kind == "text" else [*found, named.image, named.images]
 
 

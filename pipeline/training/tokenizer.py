@@ -32,8 +32,9 @@ class Encode:
 
     def __call__(self, text: str) -> list[int]:
         # `<image>` in a page is text like any other. (IdeficsProcessor would even fetch a text that is an address.)
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        return [int(i) for i in ids]
+        made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        ids: list[int] = made["input_ids"]
+        return ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,10 @@ import torch
 from pipeline.errors import UserError
 from pipeline.training.batch import Batch
 from pipeline.training.config import Source, TrainConfig
-from pipeline.training.image_forms import ImageForm
+from pipeline.training.language import Language
 from pipeline.training.model import token_losses
 from pipeline.training.once import in_step, once
 from pipeline.training.sources import in_order, open_sources
-from pipeline.training.tokenizer import Vocabulary
 
 if TYPE_CHECKING:
     from pipeline.training.parallel import Ranks
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
 SURE = 2.0  # standard errors by which a difference must exceed zero before anything is said of it
 
 
-def validate(
-    model: Any, config: TrainConfig, vocabulary: Vocabulary, form: ImageForm, ranks: "Ranks"
-) -> dict[str, Any] | None:
+def validate(model: Any, config: TrainConfig, language: Language, ranks: "Ranks") -> dict[str, Any] | None:
     """Mean cross-entropy and z-loss a token of each held-out source and of all, and what `sight` says; None where no
     source holds any documents out.
 
@@ -52,17 +49,17 @@ def validate(
     with _evaluating(model):
         for number, (source, opened) in enumerate(zip(sources, open_sources(settings), strict=True)):
             rows = islice(in_order(opened), config.validation.documents)
-            drawn = once(rows, found, vocabulary, form, rank=ranks.rank, world=ranks.world)
+            drawn = once(rows, found, language, rank=ranks.rank, world=ranks.world)
             spare: Batch | None = None  # the last one with a picture
             total = sums[source.name] = torch.zeros(3, dtype=torch.float64, device=ranks.device)
-            for place, batch in enumerate(in_step(drawn, found, vocabulary, form, ranks)):
+            for place, batch in enumerate(in_step(drawn, found, language, ranks)):
                 losses = token_losses(model, batch, config.loss)
                 total += torch.stack(
                     [losses.cross_entropy.double().sum(), losses.z.double().sum(), losses.learned.double().sum()]
                 )
                 if config.validation.ablation:
                     seed = (config.seed, number, place, ranks.rank)
-                    behind = after_image(batch, vocabulary.image)
+                    behind = after_image(batch, language.vocabulary.image)
                     pairs += _ablated(model, batch, config, losses, behind, seed, spare)
                     spare = batch if batch.images else spare
     each = torch.stack(list(sums.values()))

@@ -19,11 +19,9 @@ from pathlib import Path
 
 from pipeline.config import Extract
 from pipeline.documents import documents_of
-from pipeline.training import tokenizer
 from pipeline.training.config import TrainConfig
-from pipeline.training.image_forms import image_form
+from pipeline.training.language import language
 from pipeline.training.loader import Loader
-from pipeline.training.sources import open_sources, texts
 from tests.conftest import ROOT
 from tests.training_shards import Row, tiny, write_shard
 
@@ -64,15 +62,16 @@ def configured(folder: Path, workers: int, lanes: int) -> TrainConfig:
     """Sequences and pictures of the published size; the model's other sizes do not matter here."""
     base = tiny(folder, folder).model_dump()
     base["model"] |= {"vision": base["model"]["vision"] | {"image_size": 224}, "max_position_embeddings": 1024}
-    base |= {"packing": {"tokens": 1024, "images": 20, "window": 64}, "tokenizer": {"vocab_size": 8192}}
+    base |= {
+        "packing": {"tokens": 1024, "images": 20, "window": 64},
+        "tokenizer": {"vocab_size": 8192, "documents": 300},
+    }
     data = {"path": str(folder), "workers": workers, "lanes": lanes}
     return TrainConfig.model_validate(base | {"data": data, "micro_batch": 4, "batch_size": 4})
 
 
 def opened(config: TrainConfig) -> Loader:
-    found = texts(open_sources(config.data), 300)
-    vocabulary = tokenizer.vocabulary(tokenizer.learn(found, config.tokenizer.vocab_size, 1024))
-    return Loader(config, vocabulary, image_form(config, vocabulary))
+    return Loader(config, language(config))
 
 
 def alone(folder: Path, steps: int) -> list[bool]:
@@ -105,10 +104,10 @@ def waits(folder: Path, args: argparse.Namespace) -> bool:
     pause = args.slower * (time.perf_counter() - began) / (args.steps // 2)
     began = time.perf_counter()
     for _ in range(args.steps):
+        time.sleep(pause)
         asked = time.perf_counter()
         next(stream)
         made.append(time.perf_counter() - asked)
-        time.sleep(pause)
     share = sum(made) / (time.perf_counter() - began)
     loader.close()
     print(

@@ -22,21 +22,23 @@ import torch
 from transformers import IdeficsForVisionText2Text
 
 from pipeline.cli import main as carnac
-from pipeline.training.batch import Batch, image_attention_mask, self_attention_mask
+from pipeline.training.batch import Batch
 from pipeline.training.config import TrainConfig, load
 from pipeline.training.export import stock_configuration
 from pipeline.training.flops import Work, peak, work
 from pipeline.training.freeze import freeze
 from pipeline.training.guard import Spikes
 from pipeline.training.image_forms import image_form
+from pipeline.training.language import Language, language
 from pipeline.training.loader import Loader
-from pipeline.training.loss import logit_losses, means
 from pipeline.training.model import skeleton
 from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Ranks
-from pipeline.training.setup import Language, build, language
+from pipeline.training.setup import build
 from pipeline.training.step import Step
+from pipeline.training.trained import self_attention
 from tests.conftest import ROOT
+from tests.training_models import image_attention_mask, logit_losses, means
 
 UTILISATION = 0.45  # of the device's peak
 TOKENS = 11_800  # a second, padding not counted
@@ -102,7 +104,7 @@ def measured(
     device: Any,
 ) -> Row:
     """Drives steps over the batches of the loader; the first third warms up."""
-    loader = Loader(config, read.vocabulary, read.form)
+    loader = Loader(config, read)
     run, amount = make()
     batches = iter(loader)
     each = config.batch_size // (config.micro_batch or config.batch_size)
@@ -184,7 +186,7 @@ def stock(config: TrainConfig, read: Language, device: Any) -> tuple[Callable[..
             pixels = bare.normalised(batch.pixels).to(torch.bfloat16)
             logits = model(
                 input_ids=batch.input_ids,
-                attention_mask=self_attention_mask(batch.document),
+                attention_mask=self_attention(batch.document, torch.bfloat16) == 0,
                 position_ids=batch.position,
                 pixel_values=pixels.unflatten(0, (len(batch.input_ids), batch.places)),
                 image_attention_mask=image_attention_mask(batch.image, batch.places),
