@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks import table
@@ -21,7 +22,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None, readme: Path = table.README) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all of them by default: {', '.join(NAMES)}")
     parser.add_argument(
@@ -30,11 +31,11 @@ def main() -> int:
     parser.add_argument(
         "--folds", type=Path, metavar="DIR", help="models that pipeline.html.train_main left, for extraction"
     )
-    asked = parser.parse_args()
+    asked = parser.parse_args(given)
     if unknown := [name for name in asked.names if name not in NAMES]:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    known, failed = table.read(), []
+    known, failed = table.read(readme), []
     for name in asked.names or NAMES:
         print(f"\n{name}: {table.about(name)}", flush=True)
         started = time.perf_counter()
@@ -52,7 +53,7 @@ def main() -> int:
         minutes = f"{(time.perf_counter() - started) / 60:.1f}"
         known[name] = table.Measured(table.machine(), minutes, [table.row(figure, name) for figure in found])
         if not asked.quick:
-            table.write(NAMES, known)
+            table.write(readme, NAMES, known)
     if failed:
         print(f"\nfailed, their rows left as they were: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

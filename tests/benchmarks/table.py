@@ -40,7 +40,7 @@ def _row(values: Iterable[str]) -> str:
     return f"| {' | '.join(value.replace('|', '∣') for value in values)} |"
 
 
-def read(path: Path = README) -> dict[str, Measured]:
+def read(path: Path) -> dict[str, Measured]:
     """What the tables hold, by benchmark."""
     machines: dict[str, str] = {}
     known: dict[str, Measured] = {}
@@ -54,7 +54,7 @@ def read(path: Path = README) -> dict[str, Measured]:
     return known
 
 
-def write(names: Sequence[str], known: Mapping[str, Measured], path: Path = README) -> None:
+def write(path: Path, names: Sequence[str], known: Mapping[str, Measured]) -> None:
     """Writes the tables anew, benchmarks in the order of their names; what stands before them stays."""
     machines = list(dict.fromkeys(known[name].machine for name in names if name in known))
     lines = [*(f"{number}. {machine}" for number, machine in enumerate(machines, 1)), ""]
