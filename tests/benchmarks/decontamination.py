@@ -3,8 +3,6 @@
 The n-grams are opened by memory map, as workers do.
 """
 
-import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 
 from pipeline.hamming import WORDS, apart
 from pipeline.ngrams import Sorted, ngram_keys, word_keys, words
-from tests.benchmarks.figure import Figure, Given, fastest
+from tests.benchmarks.figure import Figure, Given, fastest, json_rows
 
 N = 13
 NGRAMS = 10**7
@@ -23,8 +21,8 @@ IMAGES = (10**4, 10**5)
 
 def texts(material: Path) -> list[str]:
     """The main text of a thousand pages."""
-    with gzip.open(material / "pages" / "ground_truth.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [text for line in lines if (text := json.loads(line)["main_content"])]
+    rows = json_rows(material / "pages" / "ground_truth.jsonl.gz")
+    return [text for row in rows if (text := row["main_content"])]
 
 
 def changes(item: list[str], draw: np.random.Generator) -> dict[str, str]:

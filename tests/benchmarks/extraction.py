@@ -4,8 +4,6 @@ The model of `main` has learned from the 1,000 pages. With models of `python -m 
 DIR`) each page is given to the one that has not seen its site. Times are those of one process on the processor.
 """
 
-import gzip
-import json
 import re
 import time
 from collections import Counter, defaultdict
@@ -24,7 +22,7 @@ from pipeline.html.decode import decode
 from pipeline.html.extract import extract
 from pipeline.html.ground_truth import fold_of
 from pipeline.html.network import load
-from tests.benchmarks.figure import Figure, Given
+from tests.benchmarks.figure import Figure, Given, json_rows
 
 KINDS = ("article", "documentation", "service", "forum", "product", "collection", "listing")
 _WORD = re.compile(r"\w+")
@@ -63,8 +61,7 @@ def records(material: Path, pattern: str) -> list[warc.Record]:
 
 
 def texts(material: Path, folds: Path | None, most: int | None) -> Iterator[Figure]:
-    with gzip.open(material / "pages/ground_truth.jsonl.gz", "rt", encoding="utf-8") as file:
-        truths = {row["url"]: row for row in map(json.loads, file)}
+    truths = {row["url"]: row for row in json_rows(material / "pages" / "ground_truth.jsonl.gz")}
     pages = [record for record in records(material, "wcxb-*") if record.url in truths][:most]
     models = [load(path) for path in sorted(folds.glob("main-*.npz"))] if folds else []
     scores: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in METHODS}
@@ -109,8 +106,7 @@ def image_counts(name: str, pages: list[dict[str, Any]]) -> list[tuple[int, int,
 
 
 def images(material: Path) -> Iterator[Figure]:
-    with gzip.open(material / "pages/image_gold.jsonl.gz", "rt", encoding="utf-8") as file:
-        pages = [json.loads(line) for line in file]
+    pages = json_rows(material / "pages" / "image_gold.jsonl.gz")
     (right, wanted, found), (theirs, _, more) = (
         [sum(column) for column in zip(*image_counts(name, pages), strict=True)] for name in ("main", "obelics")
     )

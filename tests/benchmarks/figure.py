@@ -1,7 +1,9 @@
 """The name of a benchmark in; its figures out: the shape that all of them yield, and what they measure with."""
 
+import gzip
 import importlib
 import importlib.metadata
+import json
 import math
 import os
 import tempfile
@@ -11,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tests.conftest import ROOT
 
@@ -102,6 +104,12 @@ def with_version(peer: str) -> str:
         return f"{peer} {importlib.metadata.version(peer)}" if peer else ""
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return peer
+
+
+def json_rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines, gzip'd or not."""
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def fastest(work: Callable[[], object], times: int = 5) -> float:

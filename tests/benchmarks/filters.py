@@ -1,7 +1,5 @@
 """The text rules: parity with the published decisions, paragraphs and documents a second of a core."""
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +12,7 @@ from pipeline.config import load
 from pipeline.judge import first_broken, judge_texts
 from pipeline.rules import Rule
 from pipeline.rules import load as load_rules
-from tests.benchmarks.figure import Figure, Given, fastest
+from tests.benchmarks.figure import Figure, Given, fastest, json_rows
 from tests.conftest import ROOT
 
 Row = dict[str, Any]
@@ -28,8 +26,7 @@ class Texts(NamedTuple):
 
     @classmethod
     def of(cls, material: Path) -> "Texts":
-        with gzip.open(material / "reference" / "obelics-pages.jsonl.gz", "rt", encoding="utf-8") as lines:
-            pages = [json.loads(line) for line in lines]
+        pages = json_rows(material / "reference" / "obelics-pages.jsonl.gz")
         kept = ([row["text"] for row in page["paragraphs"] if row["dropped_by"] is None] for page in pages)
         return cls(pages, [row for page in pages for row in page["paragraphs"]], ["\n\n".join(k) for k in kept if k])
 

@@ -28,7 +28,7 @@ from pipeline.sample.crawl import _picture_bytes
 from pipeline.sample.definitions import read_pictures
 from pipeline.stages import Table
 from pipeline.work import perform
-from tests.benchmarks.figure import Figure, Given, alone
+from tests.benchmarks.figure import Figure, Given, alone, json_rows
 from tests.documents import job
 
 KINDS = ("pdq", "phash")
@@ -102,7 +102,7 @@ def seen(data: bytes) -> Image:
 
 def originals(material: Path) -> list[Pillow.Image]:
     """Pictures of which no two are the same."""
-    rows = [json.loads(line) for line in (material / "images" / "index.jsonl").read_text().splitlines()]
+    rows = json_rows(material / "images" / "index.jsonl")
     photos = [row["file"] for row in rows if row["kind"] == "good" and row["source"] in SOURCES]
     data = [(material / "images" / file).read_bytes() for file in photos]
     data += [

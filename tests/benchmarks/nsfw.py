@@ -4,7 +4,6 @@ The model is 0.6 GFLOP a picture: beside it stands how fast a core multiplies ma
 """
 
 import io
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image as Pillow
 
 from pipeline.models.nsfw import Nsfw
 from pipeline.pixels import HASHES, Facts, Reader, look
-from tests.benchmarks.figure import Figure, Given, fastest
+from tests.benchmarks.figure import Figure, Given, fastest, json_rows
 
 LABELS = ("drawings", "hentai", "neutral", "porn", "sexy")
 
@@ -46,8 +45,7 @@ def figures(given: Given) -> Iterator[Figure]:
 def _photos(material: Path, size: tuple[int, int]) -> list[bytes]:
     """The photographs of the material that have at least 0.6 megapixels, as JPEG of one size at quality 85."""
     photos = []
-    for line in (material / "images" / "index.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in json_rows(material / "images" / "index.jsonl"):
         if row["kind"] == "good" and row["format"] in ("JPEG", "AVIF", "WEBP") and row["width"] * row["height"] > 6e5:
             out = io.BytesIO()
             with Pillow.open(material / "images" / row["file"]) as image:
@@ -79,8 +77,7 @@ def _reading(photos: list[bytes], readers: list[Reader]) -> float:
 
 def _parity(nsfw: Nsfw, material: Path) -> Iterator[Figure]:
     farthest, crossed, count = 0.0, 0, 0
-    for line in (material / "reference" / "nsfw-scores.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in json_rows(material / "reference" / "nsfw-scores.jsonl"):
         scores = nsfw.score([_read((material / "images" / row["file"]).read_bytes(), nsfw.reader)])[0]
         farthest = max(farthest, *(abs(scores[f"nsfw_{label}"] - row[label]) for label in LABELS))
         ours = scores["nsfw_hentai"] > 0.9 or scores["nsfw_porn"] > 0.85

@@ -5,8 +5,6 @@ SEO spam, the texts of the pages' links, and paragraphs of pages in other langua
 every candidate, from which the threshold was chosen.
 """
 
-import gzip
-import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from filters.perplexity import Trigram
 from filters.text import Text
 from pipeline.html.decode import decode
 from pipeline.warc import Record, read
-from tests.benchmarks.figure import Figure, Given
+from tests.benchmarks.figure import Figure, Given, json_rows
 
 CHOSEN = 4000  # in configs/obelics.yaml
 CANDIDATES = (1000, 1500, 2000, 2500, 3000, 3500, 4000, 5000, 6000, 8000)
@@ -32,12 +30,11 @@ def good_texts(material: Path) -> list[str]:
     """The main texts that lid.176 takes for English, of ten words or more."""
     identify = Language().identify
     texts = []
-    with gzip.open(material / "pages" / "ground_truth.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for line in lines:
-            text = json.loads(line)["main_content"] or ""
-            label, score = identify(Text(text))
-            if len(text.split()) >= 10 and label == "en" and score >= 0.8:
-                texts.append(text)
+    for row in json_rows(material / "pages" / "ground_truth.jsonl.gz"):
+        text = row["main_content"] or ""
+        label, score = identify(Text(text))
+        if len(text.split()) >= 10 and label == "en" and score >= 0.8:
+            texts.append(text)
     return texts
 
 
