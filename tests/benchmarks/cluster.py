@@ -108,6 +108,7 @@ def cost(seconds: float) -> Iterator[Figure]:
 def driver(count: int, simulated: bool) -> list[Figure]:
     """One stage of so many empty shards, and again when all is done; in a process of its own, for its peak memory."""
     found = []
+    what = f"{count:,} empty shards{' and no workers' if simulated else ''}"
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         told = {"name": "b", "output": f"{folder}/run", "input": {"paths": ["x"]}, "engine": {"workers": WORKERS}}
         config = Config.model_validate(told)
@@ -119,11 +120,10 @@ def driver(count: int, simulated: bool) -> list[Figure]:
                 stage = run.each("text", empty, Extract(), parts=run.numbered("parts", count))
                 spent = time.process_time() - began - getattr(run.engine, "within", 0.0)
             assert len(stage.prefixes) == count
-            what = f"{count:,} empty shards{' and no workers' if simulated else ''}{again}"
-            found.append(Figure(f"{what}: of the driver, a shard", 1e6 * spent / count, "µs"))
-        found.append(Figure(f"{what}: peak memory of the driver", peak() / 1e6, "MB"))
-        if not simulated:
-            found.append(Figure(f"{what}: peak memory of a worker", getrusage(RUSAGE_CHILDREN).ru_maxrss / 1e3, "MB"))
+            found.append(Figure(f"{what}{again}: of the driver, a shard", 1e6 * spent / count, "µs"))
+    found.append(Figure(f"{what}: peak memory of the driver", peak() / 1e6, "MB"))
+    if not simulated:
+        found.append(Figure(f"{what}: peak memory of a worker", getrusage(RUSAGE_CHILDREN).ru_maxrss / 1e3, "MB"))
     return found
 
 

@@ -1,7 +1,9 @@
 """Near-duplicates: which copies of real texts are found, which strangers are joined, and signatures a second of a core."""
 
+import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +102,7 @@ def found(pairs: list[Pair], near: NearDuplicate) -> tuple[list[bool], int]:
     for n, pair in enumerate(pairs):
         for k, (text, addresses) in enumerate(zip((pair.one, pair.other), pair.images, strict=True)):
             made.append(document(text, *map(image, addresses), row=2 * n + k))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):  # thirty runs' progress
         settings = {"name": "q", "output": f"{folder}/run", "input": {"paths": ["x"]}, "engine": {"workers": 1}}
         prefix = write_documents(Path(folder) / "in" / "00000", made)
         with Run(Config.model_validate(settings), "q.yaml") as run:
