@@ -53,8 +53,12 @@ def judge_texts(run: Run) -> Stage:
     return run.each("score_rules", judge, c.score_rules, documents=scored)
 
 
-def count_only(work: Work, document: Document, level: str, rule: str, verdict: Verdict, *rest: Any) -> None:
-    work.drops.setdefault(level, Counter())[rule] += 1
+def count_only(
+    work: Work, document: Document, level: str, rule: str, verdict: Verdict, *place: Any, reason: str = ""
+) -> None:
+    work.drops[level][rule] += 1
+    if reason:
+        work.reasons.setdefault(rule, Counter())[reason] += 1
 
 
 @contextmanager
@@ -72,7 +76,9 @@ def seconds(config: str, settings: list[str], what: Callable[[Run], Stage], outp
         run.engine = Inline(run.config.engine, output / "spill")
         started = time.process_time()
         last = what(run)
-        return time.process_time() - started, last
+        spent = time.process_time() - started
+        assert not run.failures, run.failures
+        return spent, last
 
 
 def cost(

@@ -1,5 +1,8 @@
 """Sizes in; key tables of a crawl that never was out."""
 
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -52,30 +55,32 @@ def make_signatures(count: int, folder: Path) -> None:
     """Keys of `count` documents, as of a real crawl: a tenth of them are of one text, a tenth are pages of templates that
     share 70 % of their signature (10,000 pages a template), a seventh are near copies in groups whose sizes fall by a power
     law, the rest stand alone."""
-    settings = NearDuplicate()
     (folder / "keys").mkdir(parents=True)
-    for shard in range(-(-count // SHARD)):
-        ids = np.arange(shard * SHARD, min(count, (shard + 1) * SHARD), dtype=np.uint64)
-        kind = _mixed(ids) % np.uint64(70)
-        values = _of_documents(ids, kind)
-        bands = _mixed_rows(
-            values[:, : settings.bands * settings.rows].reshape(len(ids), settings.bands, settings.rows)
-        )
-        after = (np.arange(1, settings.bands + 1)[:, None] * settings.rows + np.arange(4)) % settings.permutations
-        orders = np.ascontiguousarray(values[:, after] & 0xFFFF, ">u2").view(">i8").astype("<i8")
-        place = {"shard": np.full(len(ids), shard, np.int32), "row": np.arange(len(ids), dtype=np.int32)}
-        prefix = folder / "keys" / f"{shard:05d}"
-        dates = 1_700_000_000 + (_mixed(ids) % np.uint64(10**7)).astype(np.int64)
-        _write(prefix, "pages", PAGES, place | {"key": ids.astype(np.int64), "crawl_date": dates})
-        repeated = {name: np.repeat(column, settings.bands) for name, column in place.items()}
-        _write(prefix, "bands", BANDS, repeated | {"band_key": bands.ravel(), "order_key": orders.ravel()})
-        stored = (values & 0xFFFF).astype("<u2").tobytes()
-        size = 2 * settings.permutations
-        signatures = [stored[i : i + size] for i in range(0, len(stored), size)]
-        keys = _mixed_rows(values)
-        _write(prefix, "signatures", SIGNATURES,
-               place | {"signature_key": keys, "signature": signatures, "images": [b""] * len(ids)})  # fmt: skip
-        write_receipt(prefix, Receipt("keys", shard, "f", rows_out=len(ids)))
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+        list(pool.map(partial(_make_shard, count=count, folder=folder), range(-(-count // SHARD))))
+
+
+def _make_shard(shard: int, count: int, folder: Path) -> None:
+    settings = NearDuplicate()
+    ids = np.arange(shard * SHARD, min(count, (shard + 1) * SHARD), dtype=np.uint64)
+    kind = _mixed(ids) % np.uint64(70)
+    values = _of_documents(ids, kind)
+    bands = _mixed_rows(values[:, : settings.bands * settings.rows].reshape(len(ids), settings.bands, settings.rows))
+    after = (np.arange(1, settings.bands + 1)[:, None] * settings.rows + np.arange(4)) % settings.permutations
+    orders = np.ascontiguousarray(values[:, after] & 0xFFFF, ">u2").view(">i8").astype("<i8")
+    place = {"shard": np.full(len(ids), shard, np.int32), "row": np.arange(len(ids), dtype=np.int32)}
+    prefix = folder / "keys" / f"{shard:05d}"
+    dates = 1_700_000_000 + (_mixed(ids) % np.uint64(10**7)).astype(np.int64)
+    _write(prefix, "pages", PAGES, place | {"key": ids.astype(np.int64), "crawl_date": dates})
+    repeated = {name: np.repeat(column, settings.bands) for name, column in place.items()}
+    _write(prefix, "bands", BANDS, repeated | {"band_key": bands.ravel(), "order_key": orders.ravel()})
+    stored = (values & 0xFFFF).astype("<u2").tobytes()
+    size = 2 * settings.permutations
+    signatures = [stored[i : i + size] for i in range(0, len(stored), size)]
+    keys = _mixed_rows(values)
+    _write(prefix, "signatures", SIGNATURES,
+           place | {"signature_key": keys, "signature": signatures, "images": [b""] * len(ids)})  # fmt: skip
+    write_receipt(prefix, Receipt("keys", shard, "f", rows_out=len(ids)))
 
 
 def _of_documents(ids: NDArray[np.uint64], kind: NDArray[np.uint64]) -> NDArray[np.uint32]:
