@@ -27,7 +27,7 @@ from pipeline.run import Run
 from pipeline.sample.crawl import _picture_bytes
 from pipeline.sample.definitions import read_pictures
 from pipeline.stages import Table
-from pipeline.work import perform
+from pipeline.work import perform, read_receipt
 from tests.benchmarks.figure import Figure, Given, alone, json_rows
 from tests.documents import job
 
@@ -218,10 +218,14 @@ def speed(kind: str, count: int, folder: Path) -> Iterator[Figure]:
 
 def one_part(near: NearImage, bands: Path, folder: Path) -> tuple[float, int]:
     """Seconds on the processor and bytes for one part."""
-    one = job(compare, near, folder, bands=(str(bands),))
+    one = job(compare, near, folder, bands=tuple(map(str, sorted((bands / "shard=0").glob("*.parquet")))))
     started = time.process_time()
     perform(one)
-    return time.process_time() - started, peak()
+    spent = time.process_time() - started
+    receipt = read_receipt(one.prefix)
+    assert receipt is not None
+    assert not receipt.error, receipt.error
+    return spent, peak()
 
 
 def figures(given: Given) -> Iterator[Figure]:
