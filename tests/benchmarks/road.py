@@ -51,7 +51,8 @@ def datatrove(paths: list[Path], folder: Path) -> int:
     (folder / "in").mkdir()
     for path in paths:
         shutil.copy(path, folder / "in")
-    steps = [WarcReader(str(folder / "in")), Trafilatura()]
+    # Its own second a page is passed on a busy machine, and then each page costs a new process and gives nothing.
+    steps = [WarcReader(str(folder / "in")), Trafilatura(timeout=30)]
     executor = LocalPipelineExecutor(steps, tasks=len(paths), workers=WORKERS, logging_dir=str(folder / "logs"))
     stats = executor.run()
     return int(next(step.stats["documents"].total for step in stats.stats if "Warc" in step.name))
