@@ -77,13 +77,13 @@ def figures(given: Given) -> Iterator[Figure]:
     ours, theirs = (pages_a_second(read, paths, given.folder / read.__name__) for read in (carnac, datatrove))
     what = "from WARC files to judged documents, two workers"
     yield Figure(what, ours, "pages/s", peer="datatrove", theirs=theirs, beside=8)
-    yield from whole_run(given.material / "pages", given.folder / "run")
+    yield from whole_run(paths if given.quick else [given.material / "pages"], given.folder / "run")
 
 
-def whole_run(pages: Path, output: Path) -> Iterator[Figure]:
+def whole_run(inputs: list[Path], output: Path) -> Iterator[Figure]:
     """The command, from the start of its process on, so that starting workers, loading models and all later stages count."""
     command = [sys.executable, "-m", "pipeline", "run", QUICKSTART]
-    command += [part for change in settings([pages], output) for part in ("--set", change)]
+    command += [part for change in settings(inputs, output) for part in ("--set", change)]
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
