@@ -1,26 +1,27 @@
-"""What the engines cost: `python -m tests.benchmarks.cluster` prints a table in about three minutes.
+"""Engines: what a shard of ten seconds costs beside a bare loop, what one costs the driver, and memory by their number.
 
-A shard is ten seconds of a processor and touches nothing else. Costs are processor time of all processes of an engine over
-that of the same shards in a bare loop, so that a busy machine changes little; those of starting up are told apart.
+A shard touches nothing else than a processor. Costs are processor time of all processes of an engine over that of the same
+shards in a bare loop, so that a busy machine changes little; those of starting up are told apart.
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from functools import partial
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 from pipeline.config import Config, EngineSettings, Extract
 from pipeline.engine import LocalEngine, Spare
+from pipeline.memory import peak
 from pipeline.run import Run
 from pipeline.stages import numbered
 from pipeline.work import Work
 from pipeline.worker import Death, Shard
+from tests.benchmarks.figure import Figure, Given, alone
 from tests.chaos import descendants
 
 SHARDS = 4
@@ -65,8 +66,6 @@ def processor(root: int) -> float:
 
 def measured(each: Callable[..., Iterator[Any]], steps: int) -> tuple[float, float]:
     """Processor and wall-clock seconds for SHARDS shards, once the workers have started."""
-    from functools import partial
-
     list(each(partial(work, LEAST // 8), range(2 * WORKERS)))
     began, wall = processor(os.getpid()), time.perf_counter()
     list(each(partial(work, steps), range(SHARDS)))
@@ -79,14 +78,14 @@ def bare(task: Callable[[int], None], shards: Sequence[int]) -> Iterator[int]:
         yield shard
 
 
-def cost(seconds: float) -> None:
+def cost(seconds: float) -> Iterator[Figure]:
+    """Shards of so many seconds by either engine."""
     from pipeline.cluster import RayEngine
 
     began = time.process_time()
     work(LEAST, 0)
     steps = int(LEAST * seconds / (time.process_time() - began))
     loop, _ = measured(bare, steps)
-    print(f"{SHARDS} shards of {loop / SHARDS:.1f} s of a processor each, {WORKERS} workers")
     settings = EngineSettings(workers=WORKERS)
     walls = {}
     for name in ("local", "ray"):
@@ -96,40 +95,44 @@ def cost(seconds: float) -> None:
             with engine as opened:
                 ready = time.perf_counter() - began
                 spent, walls[name] = measured(opened.each, steps)
-        print(
-            f"  {name:6} processor {spent:6.1f} s, {spent / loop - 1:+.1%} to the bare loop's; wall clock {walls[name]:.1f} s; "
-            f"ready after {ready:.1f} s"
+        what = f"{SHARDS} shards of {loop / SHARDS:.1f} s, {name} engine"
+        yield Figure(
+            f"{what}: processor time beyond a bare loop's",
+            100 * (spent / loop - 1),
+            "%",
+            most=5 if name == "local" else None,
         )
-    print(f"  ray to local: wall clock {walls['ray'] / walls['local'] - 1:+.1%}")
+        yield Figure(f"{what}: ready after", ready, "s")
+    yield Figure("ray's wall clock beyond the local engine's", 100 * (walls["ray"] / walls["local"] - 1), "%", most=25)
 
 
-def driver(count: int, simulated: bool) -> None:
+def driver(count: int, simulated: bool) -> list[Figure]:
     """One stage of so many empty shards, and again when all is done; in a process of its own, for its peak memory."""
-    with tempfile.TemporaryDirectory() as folder:
+    found = []
+    what = f"{count:,} empty shards{' and no workers' if simulated else ''}"
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         told = {"name": "b", "output": f"{folder}/run", "input": {"paths": ["x"]}, "engine": {"workers": WORKERS}}
         config = Config.model_validate(told)
-        for what in ("first", "again"):
+        for again in ("", ", again"):
             with Run(config, "b.yaml") as run:
                 if simulated:
                     run.engine = Simulated(config.engine, Path(folder) / "spill")
-                start = peak()
                 began = time.process_time()
                 stage = run.each("text", empty, Extract(), parts=numbered("parts", count))
                 spent = time.process_time() - began - getattr(run.engine, "within", 0.0)
-                grown = peak() - start
-            workers = "" if simulated else f", of a worker {getrusage(RUSAGE_CHILDREN).ru_maxrss / 1000:.0f} MB"
-            print(
-                f"  {what}: {count:7,} shards: driver {spent:7.2f} s, {1e6 * spent / count:6.0f} µs a shard; peak "
-                f"{peak():.0f} MB, {1e3 * grown / count:.1f} kB more a shard{workers}"
-            )
             assert len(stage.prefixes) == count
+            found.append(Figure(f"{what}{again}: of the driver, a shard", 1e6 * spent / count, "µs"))
+    found.append(Figure(f"{what}: peak memory of the driver", peak() / 1e6, "MB"))
+    if not simulated:
+        found.append(Figure(f"{what}: peak memory of a worker", getrusage(RUSAGE_CHILDREN).ru_maxrss / 1e3, "MB"))
+    return found
 
 
 def nothing(shard: int) -> None:
     """What Ray's own part of a shard is measured with."""
 
 
-def rate(count: int = 3000) -> None:
+def rate(count: int = 3000) -> Iterator[Figure]:
     """How many shards a driver can hand out in a second, with as many in flight as a cluster of 1,000 cores has."""
     from pipeline.cluster import AHEAD, RayEngine
 
@@ -139,9 +142,8 @@ def rate(count: int = 3000) -> None:
         began, wall = time.process_time(), time.perf_counter()
         assert sum(1 for _ in engine.each(nothing, range(count))) == count
         spent, wall = time.process_time() - began, time.perf_counter() - wall
-    print(
-        f"ray hands out {count / wall:,.0f} empty shards a second here; {1e6 * spent / count:.0f} µs of the driver each"
-    )
+    yield Figure("empty shards that ray hands out", count / wall, "shards/s")
+    yield Figure("empty shards that ray hands out: of the driver, a shard", 1e6 * spent / count, "µs")
     large(spent / count)
 
 
@@ -151,7 +153,7 @@ FILES, SIZE, CORES, STAGES, SECONDS = 90_000, 1.0, 1_000, 13, 90.0
 
 
 def large(driver: float) -> None:
-    """The count for a large crawl that configs/cluster/README.md holds, from what a shard costs the driver."""
+    """Prints the count for a large crawl that configs/cluster/README.md holds, from what a shard costs the driver."""
     for split in (0.2, 1.0):
         shards = FILES * SIZE / split
         hours = shards * SECONDS * split / 0.2 / CORES / 3600
@@ -163,16 +165,9 @@ def large(driver: float) -> None:
         )
 
 
-def peak() -> float:
-    """MB that this process ever held."""
-    return getrusage(RUSAGE_SELF).ru_maxrss / 1000
-
-
-if __name__ == "__main__":
-    cost(float(sys.argv[1]) if len(sys.argv) == 2 else 10.0)
-    rate()
-    print("one stage of empty shards, first and when all is done", flush=True)
+def figures(given: Given) -> Iterator[Figure]:
+    yield from cost(1.0 if given.quick else 10.0)
+    yield from rate()
     for count, simulated in ((10, False), (1_000, False), (1_000, True), (100_000, True)):
-        print(" simulated" if simulated else " real", flush=True)
-        script = f"from tests.benchmarks.cluster import driver; driver({count}, {simulated})"
-        subprocess.run([sys.executable, "-c", script], check=True, stderr=subprocess.DEVNULL)
+        if not given.quick or count <= 1_000:
+            yield from alone(driver, count, simulated)

@@ -1,15 +1,14 @@
-"""The folder of real pages in; how fast they are read beside FastWARC and warcio, what damage and a bad host cost, out.
+"""Crawls: how fast real pages are read beside FastWARC and warcio, what damage and a bad host cost, what an index reads.
 
-`python -m tests.benchmarks.crawls [MATERIAL]`. Times are processor time, the best of rounds in which the readers take turns.
+Times are processor time, the best of rounds in which the readers take turns.
 """
 
 import gzip
 import itertools
 import random
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipeline.run import Run
 from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.warc import Damage, Record
+from tests.benchmarks.figure import Figure, Given
 from tests.crawl_host import BAD, CRAWL, CrawlHost, publish, serving
 
 ROUNDS = 5
@@ -107,11 +107,11 @@ def salvage(folder: Path) -> dict[str, tuple[int, int]]:
     return told | {"the worst of 100 random damages": worst}
 
 
-def bad_day(folder: Path) -> list[str]:
-    """What a host with 10 % 503, 5 % 403, 2 % resets and 2 % short reads saw, and whether every record arrived once."""
+def bad_day(folder: Path) -> Iterator[Figure]:
+    """Whether every record arrived once from a host with 10 % 503, 5 % 403, 2 % resets and 2 % short reads, and how it was
+    treated; prints what it answered."""
     rows = publish(folder / "crawl", files=4, pages=60, noise=4000)
     ways: list[dict[str, Any]] = [{"pointers": f"{folder / 'crawl'}/cc-index/**/*.parquet"}, {"crawl": {"name": CRAWL}}]
-    lines = []
     for number, chosen in enumerate(ways):
         with serving(CrawlHost(folder / "crawl", BAD)) as host:
             host.slow = 0.005
@@ -119,16 +119,18 @@ def bad_day(folder: Path) -> list[str]:
             stage = chosen_pages(folder / f"bad-{number}", host, chosen | {"fetch": fetch, "split": 10_000})
         arrived = read_places(stage)
         wanted = sorted((Path(row["warc_filename"]).name, row["warc_record_offset"]) for row in rows)
-        lines.append(
-            f"a bad day, {next(iter(chosen))}: {len(arrived)} of {len(rows)} records, {len(arrived) - len(set(arrived))} twice, "
-            f"{'the same' if arrived == wanted else 'NOT the same'} as published; {len(host.asked)} requests, answered "
-            f"{dict(sorted(host.answered.items()))}, {host.broken} of these broken off, "
-            f"{host.most} at once of 3, {host.early} before their Retry-After"
+        times = Counter(arrived)
+        once = sum(times[place] == 1 for place in wanted)
+        way = next(iter(chosen))
+        print(
+            f"  {len(host.asked)} requests, answered {dict(sorted(host.answered.items()))}, {host.broken} of these broken off"
         )
-    return lines
+        yield Figure(f"a bad host, by {way}: records that came once, of {len(rows)}", once, least=len(rows))
+        yield Figure(f"a bad host, by {way}: most requests at once", host.most, most=3)
+        yield Figure(f"a bad host, by {way}: requests before its Retry-After", host.early, most=0)
 
 
-def one_in_a_hundred(folder: Path) -> str:
+def one_in_a_hundred(folder: Path) -> Figure:
     """The share of the bytes that an index query for a hundredth of the records reads, the index included."""
     rows = publish(folder / "crawl", files=2, pages=400, noise=40_000)
     size = sum(path.stat().st_size for path in (folder / "crawl").rglob("*.warc.gz"))
@@ -136,10 +138,8 @@ def one_in_a_hundred(folder: Path) -> str:
         where = "regexp_extract(url, 'host([0-9]+)', 1)::INT % 100 = 7"
         asked: dict[str, Any] = {"index": {"crawl": CRAWL, "where": where}, "fetch": {"gap": 4096}}
         arrived = read_places(chosen_pages(folder / "run", host, asked))
-    return (
-        f"an index query for {len(arrived)} of {len(rows)} records: {host.sent:,} bytes read of {size:,}, "
-        f"{host.sent / size:.2%}, in {len(host.asked)} requests"
-    )
+    what = f"bytes read for {len(arrived)} of {len(rows)} records by an index, index included"
+    return Figure(what, 100 * host.sent / size, "%", most=2)
 
 
 def chosen_pages(folder: Path, host: CrawlHost, chosen: dict[str, Any]) -> Stage:
@@ -155,25 +155,16 @@ def read_places(stage: Stage) -> list[tuple[str, int]]:
     return sorted((row["warc_filename"], row["warc_record_offset"]) for file in files for row in read_rows(file))
 
 
-def main() -> None:
-    material = Path(sys.argv[1] if len(sys.argv) > 1 else "../shared/material")
-    paths = sorted(material.glob("pages/*.warc.gz"))
-    best = measure(paths)
+def figures(given: Given) -> Iterator[Figure]:
+    paths = sorted(given.material.glob("pages/*.warc.gz"))[: 2 if given.quick else None]
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
-    for name, seconds in best.items():
-        print(f"{name:<10} {seconds:6.2f} s  {megabytes / seconds:6.0f} MB/s of gzip'd WARC")
-    print(
-        f"carnac: {best['FastWARC'] / best['carnac']:.2f} of FastWARC's speed, {best['warcio'] / best['carnac']:.2f} of warcio's"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        for name, (read, untouched) in salvage(Path(folder)).items():
-            print(f"{name:<32} {read} of {untouched} untouched records read")
-    with tempfile.TemporaryDirectory() as folder:
-        for line in bad_day(Path(folder)):
-            print(line)
-    with tempfile.TemporaryDirectory() as folder:
-        print(one_in_a_hundred(Path(folder)))
-
-
-if __name__ == "__main__":
-    main()
+    ours, *theirs = measure(paths).items()
+    for (peer, seconds), share in zip(theirs, (0.8, 1.5), strict=True):
+        what = f"reading {megabytes:.0f} MB of real pages, bodies decoded"
+        yield Figure(what, megabytes / ours[1], "MB/s", peer=peer, theirs=megabytes / seconds, beside=share)
+    for damage, (read, untouched) in salvage(given.folder).items():
+        yield Figure(f"records read of a file of 400, {damage}", read, least=untouched)
+    for part in ("bad", "index"):
+        (given.folder / part).mkdir()
+    yield from bad_day(given.folder / "bad")
+    yield one_in_a_hundred(given.folder / "index")

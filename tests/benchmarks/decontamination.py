@@ -1,36 +1,28 @@
-"""Decontamination: words scanned a second, and what is found of planted items.
+"""Decontamination: words scanned a second of a core against 10⁷ n-grams, and what is found of planted items.
 
-    python -m tests.benchmarks.decontamination [MATERIAL]  # the folder of real pages; by default ../shared/material
-
-Against 10^7 n-grams, opened by memory map as workers do. Seconds are of the processor, the least of some passes.
+The n-grams are opened by memory map, as workers do.
 """
 
-import gzip
-import json
-import sys
-import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.hamming import WORDS, apart
 from pipeline.ngrams import Sorted, ngram_keys, word_keys, words
-from tests.conftest import ROOT
+from tests.benchmarks.figure import Figure, Given, fastest, json_rows
 
 N = 13
 NGRAMS = 10**7
 PLANTED = 500
 WORDS_OF_AN_ITEM = 60
-PASSES = 3
 IMAGES = (10**4, 10**5)
 
 
 def texts(material: Path) -> list[str]:
     """The main text of a thousand pages."""
-    with gzip.open(material / "pages" / "ground_truth.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [text for line in lines if (text := json.loads(line)["main_content"])]
+    rows = json_rows(material / "pages" / "ground_truth.jsonl.gz")
+    return [text for row in rows if (text := row["main_content"])]
 
 
 def changes(item: list[str], draw: np.random.Generator) -> dict[str, str]:
@@ -49,71 +41,50 @@ def changes(item: list[str], draw: np.random.Generator) -> dict[str, str]:
     }
 
 
-def main(material: Path) -> int:
-    corpus = texts(material)
+def figures(given: Given) -> Iterator[Figure]:
+    corpus = texts(given.material)
     draw = np.random.default_rng(1)
     spelled = [words(text) for text in corpus]
     long = [found for found in spelled if len(found) >= 4 * WORDS_OF_AN_ITEM]
     items = [long[int(at)][:WORDS_OF_AN_ITEM] for at in draw.permutation(len(long))[:PLANTED]]
     keys = np.concatenate([ngram_keys(word_keys(item), N) for item in items])
     numbers = np.repeat(np.arange(len(items)), WORDS_OF_AN_ITEM - N + 1)
-    filling = draw.integers(0, 2**64, NGRAMS - len(keys), np.uint64)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        started = time.process_time()
-        held = np.concatenate([keys, filling])
-        Sorted.of(held, np.concatenate([numbers, np.zeros(len(filling))]).astype(np.uint32)).save(folder, "grams")
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        print(f"{NGRAMS:,} n-grams: {size / 1e6:.0f} MB, sorted and written in {time.process_time() - started:.1f} s")
-        grams = Sorted.open(folder, "grams")
-        for line in _scanned(corpus, grams):
-            print(line)
-        found: dict[str, int] = {}
-        wrong = 0
-        for number, item in enumerate(items):
-            around = [f"before{i}" for i in range(30)], [f"after{i}" for i in range(30)]
-            for change, text in changes(item, draw).items():
-                page = " ".join([*around[0], text, *around[1]])
-                _, hit = grams.find(ngram_keys(word_keys(words(page)), N))
-                found[change] = found.get(change, 0) + (number in hit)
-                wrong += bool(set(hit) - {number})
-        for change, count in found.items():
-            print(f"  planted, {change:<24} {count / len(items):.3f} found, {len(items) - count} missed")
-        print(f"  pages on which another item was found, too: {wrong} of {len(items) * len(found)}")
-        others = [found for found in spelled if found[:WORDS_OF_AN_ITEM] not in items]
-        strangers = sum(bool(grams.find(ngram_keys(word_keys(found), N))[0]) for found in others)
-        print(f"  other pages that share an n-gram with an item: {strangers} of {len(others)}")
-    for count in IMAGES:
-        print(_images(count, draw))
-    return 0
+    filling = draw.integers(0, 2**64, (NGRAMS // 10 if given.quick else NGRAMS) - len(keys), np.uint64)
+    held = np.concatenate([keys, filling])
+    Sorted.of(held, np.concatenate([numbers, np.zeros(len(filling))]).astype(np.uint32)).save(given.folder, "grams")
+    size = sum(file.stat().st_size for file in given.folder.iterdir())
+    yield Figure(f"{len(held):,} n-grams on the disk", size / 1e6, "MB")
+    grams = Sorted.open(given.folder, "grams")
+    yield scanned(corpus, grams)
+    found: dict[str, int] = {}
+    wrong = 0
+    for number, item in enumerate(items):
+        around = [f"before{i}" for i in range(30)], [f"after{i}" for i in range(30)]
+        for change, text in changes(item, draw).items():
+            page = " ".join([*around[0], text, *around[1]])
+            _, hit = grams.find(ngram_keys(word_keys(words(page)), N))
+            found[change] = found.get(change, 0) + (number in hit)
+            wrong += bool(set(hit) - {number})
+    for change, count in found.items():
+        yield Figure(f"of {len(items)} planted items found, {change}", count)
+    yield Figure(f"of {len(items) * len(found)} pages, taken for another item, too", wrong)
+    others = [found for found in spelled if found[:WORDS_OF_AN_ITEM] not in items]
+    strangers = sum(bool(grams.find(ngram_keys(word_keys(found), N))[0]) for found in others)
+    yield Figure(f"of {len(others)} other pages share an n-gram with an item", strangers)
+    for number in IMAGES:
+        hashes = draw.integers(0, 2**64, (number, WORDS), np.uint64)
+        seconds = fastest(lambda hashes=hashes: [apart(hashes, hashes[i : i + 1]) for i in range(20)], 3) / 20  # type: ignore[misc]
+        yield Figure(f"an image against the hashes of {number:,}", 1000 * seconds, "ms")
 
 
-def _scanned(corpus: list[str], grams: Sorted) -> list[str]:
+def scanned(corpus: list[str], grams: Sorted) -> Figure:
+    """Million words a second; prints where the time goes."""
     count = sum(len(words(text)) for text in corpus)
-    whole = _least(lambda: [grams.find(ngram_keys(word_keys(words(text)), N)) for text in corpus])
-    splitting = _least(lambda: [words(text) for text in corpus])
-    hashing = _least(lambda: [ngram_keys(word_keys(words(text)), N) for text in corpus])
-    return [
-        f"{count / whole / 1e6:.2f} million words/s a core over {count:,} words of {len(corpus)} pages"
-        f" (splitting {splitting / whole:.0%}, hashing {(hashing - splitting) / whole:.0%}, looking up"
-        f" {(whole - hashing) / whole:.0%})"
-    ]
-
-
-def _images(count: int, draw: np.random.Generator) -> str:
-    hashes = draw.integers(0, 2**64, (count, WORDS), np.uint64)
-    seconds = _least(lambda: [apart(hashes, hashes[i : i + 1]) for i in range(20)]) / 20
-    return f"an image against the hashes of {count:,}: {1000 * seconds:.2f} ms"
-
-
-def _least(work: Any) -> float:
-    seconds = []
-    for _ in range(PASSES):
-        started = time.process_time()
-        work()
-        seconds.append(time.process_time() - started)
-    return min(seconds)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material"))
+    whole = fastest(lambda: [grams.find(ngram_keys(word_keys(words(text)), N)) for text in corpus], 3)
+    splitting = fastest(lambda: [words(text) for text in corpus], 3)
+    hashing = fastest(lambda: [ngram_keys(word_keys(words(text)), N) for text in corpus], 3)
+    print(
+        f"  splitting {splitting / whole:.0%}, hashing {(hashing - splitting) / whole:.0%}, "
+        f"looking up {(whole - hashing) / whole:.0%}"
+    )
+    return Figure(f"scanning {count:,} words of {len(corpus)} pages", count / whole / 1e6, "million words/s")

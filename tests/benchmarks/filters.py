@@ -1,16 +1,7 @@
-"""The filters, measured: parity with the published decisions, and their speed on one core.
+"""The text rules: parity with the published decisions, paragraphs and documents a second of a core."""
 
-    python -m tests.benchmarks.filters [MATERIAL]        # the folder of real pages; by default ../shared/material
-
-A function a figure. Prints each beside its limit; exit status 1 if one is not held.
-"""
-
-import gzip
-import json
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,20 +12,11 @@ from pipeline.config import load
 from pipeline.judge import first_broken, judge_texts
 from pipeline.rules import Rule
 from pipeline.rules import load as load_rules
+from tests.benchmarks.figure import Figure, Given, fastest, json_rows
 from tests.conftest import ROOT
 
 Row = dict[str, Any]
 PUBLISHED = {"number_of_words": "words"}  # where the reference names a rule otherwise
-
-
-class Figure(NamedTuple):
-    name: str
-    value: float
-    limit: float
-
-    @property
-    def held(self) -> bool:
-        return self.value >= self.limit
 
 
 class Texts(NamedTuple):
@@ -44,8 +26,7 @@ class Texts(NamedTuple):
 
     @classmethod
     def of(cls, material: Path) -> "Texts":
-        with gzip.open(material / "reference" / "obelics-pages.jsonl.gz", "rt", encoding="utf-8") as lines:
-            pages = [json.loads(line) for line in lines]
+        pages = json_rows(material / "reference" / "obelics-pages.jsonl.gz")
         kept = ([row["text"] for row in page["paragraphs"] if row["dropped_by"] is None] for page in pages)
         return cls(pages, [row for page in pages for row in page["paragraphs"]], ["\n\n".join(k) for k in kept if k])
 
@@ -74,9 +55,12 @@ def parity(texts: Texts) -> Iterator[Figure]:
     for (published, found), count in confusion.most_common():
         print(f"{published:<22}{found:<22}{count:>10}{'' if published == found else '   differs'}")
     for name, most in within.items():
-        yield Figure(f"% of paragraphs: {name} within {most:g}", 100 * near[name] / total, 99 if most < 0.01 else 98)
+        share = 100 * near[name] / total
+        yield Figure(
+            f"paragraphs: {name} within {most:g} of the published", share, "%", least=99 if most < 0.01 else 98
+        )
     same = sum(count for (published, found), count in confusion.items() if (published == "kept") == (found == "kept"))
-    yield Figure("% of paragraphs: kept or dropped alike", 100 * same / total, 98)
+    yield Figure("paragraphs: kept or dropped as published", 100 * same / total, "%", least=98)
 
 
 def judge_pages(pages: list[list[str]], of_paragraph: list[Rule], of_document: list[Rule] | None = None) -> None:
@@ -103,9 +87,11 @@ def speed_of_rules(texts: Texts) -> Iterator[Figure]:
     pages = [[row["text"] for row in page["paragraphs"]] for page in texts.pages]
     count = len(texts.paragraphs)
     one, both = (fastest(partial(judge_pages, pages, of_paragraph, then)) for then in (None, of_document))
-    yield Figure("paragraphs/s, rules of paragraphs", count / one, 60_000)
-    yield Figure("paragraphs/s, every verdict", count / fastest(lambda: every(pages, of_paragraph)), 0)
-    yield Figure("paragraphs/s, rules of paragraphs and documents", count / both, 60_000)
+    yield Figure("rules of paragraphs", count / one, "paragraphs/s", least=60_000)
+    yield Figure(
+        "every verdict of the rules of paragraphs", count / fastest(lambda: every(pages, of_paragraph)), "paragraphs/s"
+    )
+    yield Figure("rules of paragraphs and documents", count / both, "paragraphs/s", least=60_000)
 
 
 def where_the_time_goes(texts: Texts) -> None:
@@ -124,16 +110,17 @@ def speed_of_language(texts: Texts) -> Iterator[Figure]:
     sampled, whole = Language(), Language(None)
     short = [row["text"] for row in texts.paragraphs]
     for name, model, asked, least in (
-        ("documents/s, language of a sample,", sampled, texts.documents, 15_000),
-        ("documents/s, language of all,", whole, texts.documents, 0),
-        ("texts/s, language,", sampled, short, 15_000),
+        ("language by a sample of a document", sampled, texts.documents, 15_000),
+        ("language by all of a document", whole, texts.documents, None),
+        ("language of a paragraph", sampled, short, 15_000),
     ):
         seconds = fastest(partial(identify_all, model, asked))
         mean = sum(map(len, asked)) / len(asked)
-        yield Figure(f"{name} {mean:.0f} characters each", len(asked) / seconds, least)
+        yield Figure(f"{name}, {mean:.0f} characters each", len(asked) / seconds, "texts/s", least=least)
     pairs = [(sampled.identify(Text(text)), whole.identify(Text(text))) for text in texts.documents]
     same = sum(ours[0] == theirs[0] and (ours[1] >= 0.8) == (theirs[1] >= 0.8) for ours, theirs in pairs)
-    yield Figure("% of documents: the sample's label and verdict as of all", 100 * same / len(pairs), 99)
+    what = f"label and verdict by the sample as by all of it, {len(pairs)} documents"
+    yield Figure(what, 100 * same / len(pairs), "%", least=99)
 
 
 def identify_all(model: Language, texts: list[str]) -> None:
@@ -141,26 +128,11 @@ def identify_all(model: Language, texts: list[str]) -> None:
         model.identify(Text(text))
 
 
-def fastest(work: Callable[[], object], times: int = 5) -> float:
-    """Seconds of this process in the fastest of several runs, the first of which also loads word lists."""
-    seconds = []
-    for _ in range(times):
-        started = time.process_time()
-        work()
-        seconds.append(time.process_time() - started)
-    return min(seconds)
-
-
-def main(material: Path) -> int:
-    texts = Texts.of(material)
-    figures = [*parity(texts), *speed_of_rules(texts), *speed_of_language(texts)]
+def figures(given: Given) -> Iterator[Figure]:
+    texts = Texts.of(given.material)
+    if given.quick:
+        texts = Texts(texts.pages[:40], texts.paragraphs[:500], texts.documents[:40])
+    yield from parity(texts)
+    yield from speed_of_rules(texts)
+    yield from speed_of_language(texts)
     where_the_time_goes(texts)
-    print()
-    for figure in figures:
-        limit = f"limit {figure.limit:g}   {'held' if figure.held else 'NOT HELD'}" if figure.limit else ""
-        print(f"{figure.name:<56} {figure.value:10.1f}   {limit}".rstrip())
-    return 0 if all(figure.held for figure in figures) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material"))

@@ -1,19 +1,13 @@
-"""Near-duplicate images: recall by what was done to a copy, strangers taken for one, pairs a second, memory.
+"""Near-duplicate images: copies found by what was done to them, strangers taken for one, hashes a second, memory.
 
-    python -m tests.benchmarks.image_duplicates [MATERIAL]  # the folder of real images; by default ../shared/material
-
-Copies are made of 61 photographs (COCO, scikit-image) and of the pictures of the sample crawl, which are all different by
+Copies are made of photographs (COCO, scikit-image) and of the pictures of the sample crawl, which are all different by
 construction; strangers are all other pairs of these. Plain graphics (stripes, frames, halves, lines) are strangers, too.
 """
 
 import io
 import json
-import multiprocessing
-import resource
-import sys
-import tempfile
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +21,15 @@ from pipeline.config import Config, NearImage
 from pipeline.document import Image
 from pipeline.hamming import BITS, WORDS, Words, _draw, apart, band_keys, telling, words
 from pipeline.image_duplicates import EDGES, IMAGES, classes, compare
-from pipeline.job import Job, perform
+from pipeline.job import perform
+from pipeline.memory import peak
 from pipeline.pixels import HASHES, Facts, look
 from pipeline.run import Run
 from pipeline.sample.crawl import _picture_bytes
 from pipeline.sample.definitions import read_pictures
 from pipeline.stages import Table
-from tests.conftest import ROOT
+from pipeline.work import read_receipt
+from tests.benchmarks.figure import Figure, Given, alone, json_rows
 from tests.documents import job
 
 KINDS = ("pdq", "phash")
@@ -107,7 +103,7 @@ def seen(data: bytes) -> Image:
 
 def originals(material: Path) -> list[Pillow.Image]:
     """Pictures of which no two are the same."""
-    rows = [json.loads(line) for line in (material / "images" / "index.jsonl").read_text().splitlines()]
+    rows = json_rows(material / "images" / "index.jsonl")
     photos = [row["file"] for row in rows if row["kind"] == "good" and row["source"] in SOURCES]
     data = [(material / "images" / file).read_bytes() for file in photos]
     data += [
@@ -118,17 +114,15 @@ def originals(material: Path) -> list[Pillow.Image]:
     return [Pillow.open(io.BytesIO(one)).convert("RGB") for one in data]
 
 
-def quality(material: Path) -> list[str]:
-    pictures = [picture for picture in originals(material) if min(picture.size) >= 150]
+def quality(pictures: list[Pillow.Image]) -> Iterator[Figure]:
     made = [{name: seen(data) for name, data in copies(picture).items()} for picture in pictures]
     first = [seen(encoded(picture, 95)) for picture in pictures]
     plain = [seen(encoded(picture)) for picture in plain_graphics()]
-    lines = []
     for kind in KINDS:
         near = NearImage(hash=kind)  # type: ignore[arg-type]
-        lines.append(f"{kind}, at most {near.distance} of {BITS[kind]} bits, {near.bands} bands of {near.bits}")
+        print(f"  {kind}, at most {near.distance} of {BITS[kind]} bits, {near.bands} bands of {near.bits}")
         told = [telling(image, kind) for image in first]
-        lines.append(f"  {sum(map(bool, told))} of {len(told)} pictures have a hash that tells")
+        print(f"  {sum(map(bool, told))} of {len(told)} pictures have a hash that tells")
         for name in made[0]:
             pairs = [(one, telling(copy[name], kind)) for one, copy in zip(told, made, strict=True) if one]
             both = [(one, other) for one, other in pairs if other]
@@ -138,22 +132,20 @@ def quality(material: Path) -> list[str]:
             )
             met = (ours == theirs).any(axis=1)
             close = bits <= near.distance
-            lines.append(
-                f"  {name:<24} recall {np.sum(close & met) / len(pairs):.3f}, all within the distance"
-                f" {np.sum(close) / len(pairs):.3f}; bits apart: half {np.median(bits):.0f}, nine tenths"
-                f" {np.quantile(bits, 0.9):.0f}"
+            print(
+                f"  {name}: within the distance {np.sum(close) / len(pairs):.3f}; bits apart: half {np.median(bits):.0f},"
+                f" nine tenths {np.quantile(bits, 0.9):.0f}"
             )
-        strangers = [telling(image, kind) for image in first + plain]
-        lines.append(f"  strangers taken for one:  {_close(strangers, near.distance)} (with plain graphics)")
-        unguarded = [getattr(image, kind) for image in first + plain]
-        lines.append(f"  … if any hash told:       {_close(unguarded, near.distance)}")
-    return lines
-
-
-def _close(hashes: list[str | None], distance: int) -> str:
-    known = words([digits for digits in hashes if digits])
-    found = sum(int((apart(known[i + 1 :], known[i]) <= distance).sum()) for i in range(len(known)))
-    return f"{found} of {len(known) * (len(known) - 1) // 2} pairs"
+            yield Figure(
+                f"`{kind}`: recall of copies, {name}, {len(pairs)} pictures", float(np.sum(close & met) / len(pairs))
+            )
+        for what, hashes in (
+            ("strangers taken for one", [telling(image, kind) for image in first + plain]),
+            ("the same, did any hash tell", [getattr(image, kind) for image in first + plain]),
+        ):
+            known = words([digits for digits in hashes if digits])
+            taken = sum(int((apart(known[i + 1 :], known[i]) <= near.distance).sum()) for i in range(len(known)))
+            yield Figure(f"`{kind}`: {what}, of {len(known) * (len(known) - 1) // 2:,} pairs", taken)
 
 
 def synthetic(kind: str, near: NearImage, count: int) -> tuple[Words, np.ndarray[Any, Any]]:
@@ -176,10 +168,11 @@ def synthetic(kind: str, near: NearImage, count: int) -> tuple[Words, np.ndarray
     return made, pairs
 
 
-def speed(kind: str, folder: Path) -> list[str]:
+def speed(kind: str, count: int, folder: Path) -> Iterator[Figure]:
+    folder.mkdir()
     near = NearImage(hash=kind)  # type: ignore[arg-type]
-    hashes, pairs = synthetic(kind, near, HASHES_AT_ONCE)
-    pictures = np.arange(len(hashes))
+    hashes, pairs = synthetic(kind, near, count)
+    pictures = np.arange(count)
     columns = {
         "shard": pictures // 1000,
         "row": pictures % 1000,
@@ -187,9 +180,7 @@ def speed(kind: str, folder: Path) -> list[str]:
         "picture": pictures,
     }
     columns |= {f"h{word}": hashes[:, word].view(np.int64) for word in range(WORDS)}
-    started = time.process_time()
     keys = band_keys(hashes, kind, near.bands, near.bits)
-    banding = time.process_time() - started
     pq.write_table(
         pa.table({name: pa.array(columns[name], IMAGES.field(name).type) for name in IMAGES.names}), folder / "i"
     )
@@ -200,12 +191,11 @@ def speed(kind: str, folder: Path) -> list[str]:
     started = time.perf_counter()
     with Run(settings, "benchmark") as run:
         images, bands = Table([str(folder / "i")], "i"), Table([str(folder / "b")], "b")
-        answer = classes(run, images, bands, near.bands * len(hashes), near)
+        classes(run, images, bands, near.bands * count, near)
     seconds = time.perf_counter() - started
     stages = folder / "out" / "stages" / "near_image"
-    compared = sum(json.loads(file.read_text())["notes"]["compared"] for file in (stages / "pairs").glob("*.json"))
-    parts = len(list((stages / "pairs").glob("*.json")))
-    told = {
+    notes = [json.loads(file.read_text())["notes"]["compared"] for file in (stages / "pairs").glob("*.json")]
+    asked = {
         name: json.loads((stages / name / "query.json").read_text())["seconds"]
         for name in ("bands", "edges", "classes")
     }
@@ -213,48 +203,34 @@ def speed(kind: str, folder: Path) -> list[str]:
     assert EDGES.names == list(edges)
     found = set(zip(edges["parent"], edges["child"], strict=True))
     hit = sum((one, other) in found for one, other in pairs.tolist())
-    rows = sum(pq.read_metadata(file).num_rows for file in answer.folder.rglob("*.parquet"))
-    worker, part = _one_part(near, answer.folder.parent.parent / "bands" / "answer", folder)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return [
-        f"{kind}: {len(hashes):,} hashes, {CROWD:,} of them in one band: {seconds:.0f} s from bands to classes"
-        f" ({', '.join(f'{name} {value:.0f} s' for name, value in told.items())}), banding {banding:.1f} s of processor time",
-        f"  {compared / 1e6:.1f} million pairs compared in {parts} parts; {part:.1f} s of processor time for one:"
-        f" {compared / parts / part / 1e6:.1f} million pairs/s, {len(hashes) / parts / part:,.0f} hashes/s a core",
-        f"  copies found {hit / len(pairs):.4f} of {len(pairs):,} at 1 … {near.distance} bits, {len(found) - hit} other pairs,"
-        f" {rows:,} images in classes",
-        f"  peak memory {own:.1f} GB for this process with its queries (engine.memory 4 GB), {worker:.1f} GB for a worker",
-    ]
+    part, memory = alone(one_part, near, stages / "bands" / "answer", folder)
+    print(
+        f"  {kind}: queries {', '.join(f'{name} {spent:.0f} s' for name, spent in asked.items())}; {len(found) - hit} other pairs"
+    )
+    what = f"`{kind}`: {count:,} hashes, {CROWD:,} of them in one band"
+    yield Figure(f"{what}: from bands to classes", seconds, "s")
+    yield Figure(f"{what}: parts to compare", len(notes))
+    yield Figure(f"{what}: a part", part, "s of a core")
+    yield Figure(f"{what}: pairs compared", sum(notes) / len(notes) / part / 1e6, "million/s of a core")
+    yield Figure(f"{what}: copies found, of {len(pairs):,} at 1 to {near.distance} bits", hit / len(pairs))
+    yield Figure(f"{what}: peak memory with the queries", peak() / 1e9, "GB")
+    yield Figure(f"{what}: peak memory of a worker", memory / 1e9, "GB")
 
 
-def _one_part(near: NearImage, bands: Path, folder: Path) -> tuple[float, float]:
-    """Gigabytes and seconds on the processor for one part, by a process of its own: what getrusage tells of children
-    begins with what their parent had."""
-    one = job(compare, near, folder, bands=(str(bands),))
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_perform_and_tell, args=(one, theirs))
-    process.start()
-    told: tuple[float, float] = ours.recv()
-    process.join()
-    return told
-
-
-def _perform_and_tell(one: Job, answer: Connection) -> None:
+def one_part(near: NearImage, bands: Path, folder: Path) -> tuple[float, int]:
+    """Seconds on the processor and bytes for one part."""
+    one = job(compare, near, folder, bands=tuple(map(str, sorted((bands / "shard=0").glob("*.parquet")))))
     started = time.process_time()
     perform(one)
-    seconds = time.process_time() - started
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    answer.send((int(line.split()[1]) / 1e6, seconds))
+    spent = time.process_time() - started
+    receipt = read_receipt(one.prefix)
+    assert receipt is not None
+    assert not receipt.error, receipt.error
+    return spent, peak()
 
 
-def main(material: Path) -> int:
-    print("\n".join(quality(material)))
+def figures(given: Given) -> Iterator[Figure]:
+    pictures = [picture for picture in originals(given.material) if min(picture.size) >= 150]
+    yield from quality(pictures[: 20 if given.quick else None])
     for kind in KINDS:
-        with tempfile.TemporaryDirectory() as folder:
-            print("\n".join(speed(kind, Path(folder))))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material"))
+        yield from speed(kind, 10**5 if given.quick else HASHES_AT_ONCE, given.folder / kind)

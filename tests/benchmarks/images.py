@@ -1,18 +1,13 @@
 """Fetching images from a web that misbehaves, beside img2dataset: what arrives, how fast, and within which bounds.
 
-    python -m tests.benchmarks.images [--addresses 20000] [--hosts 300] [--healthy 5000] [--bound 600] [MATERIAL]
-
-`tools/origin.py` beside the material serves on loopback: real images, and the faults
-of the web. Prints each figure beside its limit; exit status 1 if one is not held. Takes some minutes. img2dataset reads
-an endless body without end and may not come back, so it is killed after `--bound` seconds, or at 6 GB.
+`tools/origin.py` beside the folder of real pages serves on loopback: real images, and the faults of the web. img2dataset reads
+an endless body without end and may not come back, so it is killed after BOUND seconds, or at MOST_MEMORY.
 """
 
-import argparse
 import hashlib
 import importlib.util
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -22,7 +17,10 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import count, islice
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -31,15 +29,18 @@ import pyarrow.parquet as pq
 
 from pipeline.asker import Wanted, fetch
 from pipeline.config import Asking, Mirror
+from pipeline.memory import peak
 from pipeline.pixels import sniff
 from pipeline.work import key64
-from tests.conftest import ROOT
+from tests.benchmarks.figure import Figure, Given
 
+HOSTS = 300
+PASSES = 2  # over the healthy addresses, the best of which counts
+BOUND = 600  # seconds
 PER_HOST = 4
 TIMEOUT = 5  # seconds of a try
 CAP = 20 * 10**6  # bytes of an image
 BUFFER = 2**18  # bytes that a socket's reader may be ahead
-MEMORY = 600  # MB
 SHARD = 1000  # addresses of a shard of img2dataset
 MOST_MEMORY = 6000  # MB that a process of img2dataset may have
 GRACE = 30  # seconds in which it may end once all shards are written
@@ -92,35 +93,23 @@ def ours(port: int, urls: list[str]) -> dict[str, Any]:
     parts: list[list[str]] = [[], []]
     for url in urls:
         parts[key64(url.split("/")[2]) % 2].append(url)
-    command = [sys.executable, "-m", "tests.benchmarks.images", "--child"]
-    started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in parts
-    ]
-    for process, part in zip(started, parts, strict=True):
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({"port": port, "urls": part}))
-        process.stdin.close()
-    answers: list[dict[str, Any]] = []
-    for process in started:
-        assert process.stdout is not None
-        with process.stdout as output:
-            answers.append(json.load(output))
-        assert process.wait() == 0
+    with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as pool:
+        answers = list(pool.map(fetched, [port] * len(parts), parts))
     largest = {name: max(a[name] for a in answers) for name in ("memory", "longest", "largest")}
     return largest | {
         "seconds": max(a["ended"] for a in answers) - min(a["started"] for a in answers),
         "processor": sum(a["processor"] for a in answers),
         "tries": sum(a["tries"] for a in answers),
         "came": answers[0]["came"] | answers[1]["came"],
-        "reasons": Counter(answers[0]["reasons"]) + Counter(answers[1]["reasons"]),
+        "reasons": answers[0]["reasons"] + answers[1]["reasons"],
         "connected": sorted({address for a in answers for address in a["connected"]}),
     }
 
 
-def child() -> None:
+def fetched(port: int, urls: list[str]) -> dict[str, Any]:
+    """One of these processes."""
     import pipeline.web  # noqa: F401  # loading does not count, as it does not for img2dataset
 
-    request = json.load(sys.stdin)
     connected: set[str] = set()
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -128,7 +117,7 @@ def child() -> None:
             connected.add("{}:{}".format(*arguments[1][:2]))
 
     sys.addaudithook(audit)
-    mirror = Mirror(address=f"http://127.0.0.1:{request['port']}/{{url}}")
+    mirror = Mirror(address=f"http://127.0.0.1:{port}/{{url}}")
     asking = Asking(sources=["mirror"], mirror=mirror, timeout=TIMEOUT, per_host=PER_HOST, max_bytes=CAP)
     came: dict[str, str] = {}
     reasons: Counter[str] = Counter()
@@ -146,26 +135,23 @@ def child() -> None:
 
     started, processor = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        fetch((Wanted(key64(url), url, ["mirror"]) for url in request["urls"]), asking, Path(folder), take)
-    json.dump(
-        {
-            "started": started,
-            "ended": time.monotonic(),
-            "processor": time.process_time() - processor,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-            "came": came,
-            "reasons": reasons,
-            "tries": tries,
-            "longest": longest,
-            "largest": largest,
-            "connected": sorted(connected),
-        },
-        sys.stdout,
-    )
+        fetch((Wanted(key64(url), url, ["mirror"]) for url in urls), asking, Path(folder), take)
+    return {
+        "started": started,
+        "ended": time.monotonic(),
+        "processor": time.process_time() - processor,
+        "memory": peak(),
+        "came": came,
+        "reasons": reasons,
+        "tries": tries,
+        "longest": longest,
+        "largest": largest,
+        "connected": connected,
+    }
 
 
-def img2dataset(port: int, urls: list[str], bound: float) -> dict[str, Any]:
-    """img2dataset on the same addresses, killed after `bound` seconds. Its speed is that of its shards, from the start of
+def img2dataset(port: int, urls: list[str]) -> dict[str, Any]:
+    """img2dataset on the same addresses, killed after BOUND seconds. Its speed is that of its shards, from the start of
     the first to the end of the last; starting and ending do not count."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -183,7 +169,7 @@ def img2dataset(port: int, urls: list[str], bound: float) -> dict[str, Any]:
         )  # fmt: skip
         memory, ended, shards = 0.0, False, -(-len(urls) // SHARD)
         written: float | None = None  # when the last shard was
-        while time.monotonic() - started < bound and not ended:
+        while time.monotonic() - started < BOUND and not ended:
             time.sleep(1)
             ended = process.poll() is not None
             if written is None and len(list((folder / "out").glob("*_stats.json"))) == shards:
@@ -224,75 +210,62 @@ def _group_memory(group: int) -> float:
     return largest
 
 
-def share(came: dict[str, str], had: dict[str, str]) -> float:
+def share_of(came: dict[str, str], had: dict[str, str]) -> float:
     """Per cent of what can be had that came, byte for byte."""
     return 100 * sum(came.get(url) == digest for url, digest in had.items()) / len(had)
 
 
-def main(arguments: argparse.Namespace) -> int:
-    material = arguments.material
+def figures(given: Given) -> Iterator[Figure]:
+    material, share = given.material, 20 if given.quick else 1
     origin = load_origin(material)
     server = origin.Origin()
-    urls = [f"http://h{n % arguments.hosts}.example/{n}.jpg" for n in range(arguments.addresses)]
+    urls = [f"http://h{n % HOSTS}.example/{n}.jpg" for n in range(20_000 // share)]
     had = {url: digest for url in urls if (digest := expected(origin, server, url))}
-    good = (f"http://h{n % arguments.hosts}.example/good/{n}.jpg" for n in range(10**9))
-    healthy: list[str] = []
-    while len(healthy) < arguments.healthy:
-        url = next(good)
-        if origin.behaviour(url) == "ok" and expected(origin, server, url):
-            healthy.append(url)
+    good = (f"http://h{n % HOSTS}.example/good/{n}.jpg" for n in count())
+    able = (url for url in good if origin.behaviour(url) == "ok" and expected(origin, server, url))
+    healthy = list(islice(able, 5_000 // share))
+    peer = bool(importlib.util.find_spec("img2dataset"))
 
-    speeds, theirs_speeds = [], []
-    for _ in range(arguments.passes):
+    speeds, theirs_speeds, processor = [], [], 0.0
+    for _ in range(PASSES):
         with serving(material) as port:
             run = ours(port, healthy)
             assert len(run["came"]) == len(healthy), run["reasons"]
             speeds.append(len(healthy) / run["seconds"])
             processor = 1000 * run["processor"] / len(healthy)
-        with serving(material) as port:
-            run = img2dataset(port, healthy, arguments.bound)
-            theirs_speeds.append(len(run["came"]) / run["span"])
-    speed, theirs_speed = max(speeds), max(theirs_speeds)
+        if peer:
+            with serving(material) as port:
+                theirs = img2dataset(port, healthy)
+                theirs_speeds.append(len(theirs["came"]) / theirs["span"])
+    what = f"{len(healthy):,} healthy addresses, two processes"
+    best = max(theirs_speeds, default=None)
+    yield Figure(what, max(speeds), "images/s", peer="img2dataset", theirs=best, beside=0.9)
+    yield Figure(f"{what}: time of a processor", processor, "ms an image")
+
     with serving(material) as port:
         run = ours(port, urls)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stats") as stats:
-            peak = json.load(stats)["peak_per_host"][0][1]
+            most = json.load(stats)["peak_per_host"][0][1]
         elsewhere = [address for address in run["connected"] if address != f"127.0.0.1:{port}"]
-    with serving(material) as port:
-        theirs = img2dataset(port, urls, arguments.bound)
-
-    our_share, their_share = share(run["came"], had), share(theirs["came"], had)
-    print(f"{arguments.addresses:,} addresses over {arguments.hosts} hosts, {len(had):,} of them can be had")
-    print(f"{'ours':<12} {run['seconds']:6.0f} s, ended by itself; {run['tries']:,} requests; {dict(run['reasons'])}")
-    said = "ended by itself" if theirs["ended"] else f"killed at {theirs['memory']:.0f} MB"
-    shards = -(-len(urls) // SHARD)
-    print(f"{'img2dataset':<12} {theirs['seconds']:6.0f} s, {said}, {theirs['shards']} of {shards} shards written\n")
-    figures: list[tuple[str, float, str, bool, str]] = [
-        ("% of what can be had", our_share, "99.9", our_share >= 99.9, f"img2dataset {their_share:.2f}"),
-        ("images/s, healthy addresses", speed, f"{0.9 * theirs_speed:.0f}", speed >= 0.9 * theirs_speed,
-         f"img2dataset {theirs_speed:.0f}, two processes each; ours takes {processor:.2f} ms of a processor an image"),
-        ("peak memory, MB", run["memory"], str(MEMORY), run["memory"] < MEMORY, f"img2dataset {theirs['memory']:.0f}"),
-        ("connections to any other address", len(elsewhere), "0", not elsewhere, ", ".join(elsewhere[:3])),
-        ("largest body read, MB", run["largest"] / 1e6, f"{CAP / 1e6:g}", run["largest"] <= CAP + BUFFER, ""),
-        ("longest try, s", run["longest"], str(TIMEOUT + 1), run["longest"] <= TIMEOUT + 1, ""),
-        ("most requests at once to a host", peak, str(PER_HOST), peak <= PER_HOST, ""),
-    ]  # fmt: skip
-    for name, value, limit, held, beside in figures:
-        print(f"{name:<36} {value:9.2f}   limit {limit:<6} {'held' if held else 'NOT HELD':<9} {beside}".rstrip())
-    return 0 if all(held for *_, held, _ in figures) else 1
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("material", type=Path, nargs="?", default=ROOT.parent / "shared" / "material")
-    parser.add_argument("--addresses", type=int, default=20_000)
-    parser.add_argument("--hosts", type=int, default=300)
-    parser.add_argument("--healthy", type=int, default=5_000)
-    parser.add_argument("--passes", type=int, default=2, help="of the healthy addresses, the best of which counts")
-    parser.add_argument("--bound", type=float, default=600, help="seconds after which img2dataset is killed")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    parsed = parser.parse_args()
-    if parsed.child:
-        child()
-    else:
-        sys.exit(main(parsed))
+    print(
+        f"  ours ended by itself after {run['seconds']:.0f} s; {run['tries']:,} requests; {dict(run['reasons'])}; {elsewhere}"
+    )
+    theirs_share = theirs_memory = None
+    if peer:
+        with serving(material) as port:
+            theirs = img2dataset(port, urls)
+        theirs_share, theirs_memory = share_of(theirs["came"], had), theirs["memory"]
+        said = "ended by itself" if theirs["ended"] else "was killed"
+        print(
+            f"  img2dataset {said} after {theirs['seconds']:.0f} s; {theirs['shards']} of {-(-len(urls) // SHARD)} shards written"
+        )
+    what = f"{len(urls):,} addresses of {HOSTS} hosts"
+    came = share_of(run["came"], had)
+    yield Figure(
+        f"{what}: came, of {len(had):,} that can be had", came, "%", least=99.9, peer="img2dataset", theirs=theirs_share
+    )
+    yield Figure(f"{what}: peak memory", run["memory"] / 1e6, "MB", most=600, peer="img2dataset", theirs=theirs_memory)
+    yield Figure(f"{what}: connections to any other", len(elsewhere), most=0)
+    yield Figure(f"{what}: largest body read", run["largest"] / 1e6, "MB", most=(CAP + BUFFER) / 1e6)
+    yield Figure(f"{what}: longest try", run["longest"], "s", most=TIMEOUT + 1)
+    yield Figure(f"{what}: most requests at once to a host", most, most=PER_HOST)

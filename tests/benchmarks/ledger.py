@@ -1,16 +1,11 @@
-"""What the ledger of drops costs: its share of a run's time on the processor, and of the kept data's bytes.
+"""The ledger of drops: its share of a run's time on the processor, and of the kept data's bytes.
 
-    python -m tests.benchmarks.ledger [MATERIAL]        # the folder of real pages; by default ../shared/material
-
-The whole flow runs over the sample crawl, and the stages that judge texts over 400 pages of the material, which have no
-images: in this process, with the ledger and without in turn. Times are the least of
-several runs. Kept bytes are those of the corpus; of pages without images, of their texts alone, and without a limit: a line
-of the ledger quotes up to 160 characters of what was dropped, which was about as much as what was kept.
+The whole flow runs over the sample crawl, and the stages that judge texts over 400 real pages without their images: in this
+process, with the ledger and without in turn. Times are the least of several runs. Kept bytes are those of the corpus; of pages
+without images, of their texts alone, and without a limit: a line of the ledger quotes up to 160 characters of what was dropped,
+which was about as much as what was kept.
 """
 
-import math
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +26,10 @@ from pipeline.scores import score_texts
 from pipeline.stages import Stage
 from pipeline.work import Work
 from pipeline.worker import Death, Shard
+from tests.benchmarks.figure import Figure, Given
 from tests.conftest import ROOT
 
 TIMES = 7
-MOST_TIME, MOST_BYTES = 5, 10  # per cent
 
 
 class Inline(LocalEngine):
@@ -58,8 +53,12 @@ def judge_texts(run: Run) -> Stage:
     return run.each("score_rules", judge, c.score_rules, documents=scored)
 
 
-def count_only(work: Work, document: Document, level: str, rule: str, verdict: Verdict, *rest: Any) -> None:
-    work.drops.setdefault(level, Counter())[rule] += 1
+def count_only(
+    work: Work, document: Document, level: str, rule: str, verdict: Verdict, *place: Any, reason: str = ""
+) -> None:
+    work.drops[level][rule] += 1
+    if reason:
+        work.reasons.setdefault(rule, Counter())[reason] += 1
 
 
 @contextmanager
@@ -77,22 +76,19 @@ def seconds(config: str, settings: list[str], what: Callable[[Run], Stage], outp
         run.engine = Inline(run.config.engine, output / "spill")
         started = time.process_time()
         last = what(run)
-        return time.process_time() - started, last
+        spent = time.process_time() - started
+        assert not run.failures, run.failures
+        return spent, last
 
 
 def cost(
-    name: str,
-    config: str,
-    settings: list[str],
-    what: Callable[[Run], Stage],
-    folder: Path,
-    most_bytes: float = MOST_BYTES,
-) -> Iterator[str]:
-    """Two lines: the share of the time and the share of the bytes."""
+    name: str, config: str, settings: list[str], what: Callable[[Run], Stage], given: Given, most_bytes: float | None
+) -> Iterator[Figure]:
+    """The share of the time and the share of the bytes."""
     taken: dict[bool, list[float]] = {True: [], False: []}
     first = name.replace(" ", "-")
-    for number in range(2 * TIMES + 2):
-        output = folder / f"{first}-{number}"
+    for number in range(2 * (1 if given.quick else TIMES) + 2):
+        output = given.folder / f"{first}-{number}"
         if number % 2:
             with without_ledger():
                 spent, _ = seconds(config, settings, what, output)
@@ -105,31 +101,18 @@ def cost(
     kept = sum(
         table["bytes"] for one in last.receipts.values() for which, table in one.tables.items() if which != "ledger"
     )
-    yield line(f"{name}: % of the time ({written:.2f} s, without {bare:.2f} s)", 100 * (written / bare - 1), MOST_TIME)
-    yield line(
-        f"{name}: % of the kept bytes ({ledger / 1e3:.0f} of {kept / 1e3:.0f} kB)", 100 * ledger / kept, most_bytes
-    )
+    print(f"  {written:.2f} s, without it {bare:.2f} s; {ledger / 1e3:.0f} kB, kept {kept / 1e3:.0f} kB")
+    yield Figure(f"the ledger of {name}, of the time", 100 * (written / bare - 1), "%", most=5)
+    yield Figure(f"the ledger of {name}, of the kept bytes", 100 * ledger / kept, "%", most=most_bytes)
 
 
-def line(name: str, value: float, most: float) -> str:
-    limit = f"   limit {most:g}   {'held' if value <= most else 'NOT HELD'}" if most < math.inf else ""
-    return f"ledger, {name:<70} {value:6.1f}{limit}"
-
-
-def main(material: Path) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        write(folder / "crawl")
-        quickstart, obelics = (str(ROOT / "configs" / f"{name}.yaml") for name in ("quickstart", "obelics"))
-        pages = ", ".join(str(material / "pages" / f"{name}.warc.gz") for name in ("en-00", "wcxb-00"))
-        sample = [f"input.paths=[{folder / 'crawl'}]", f"consent.lists=[{folder / 'crawl' / 'opt-out.txt'}]"]
-        for lines in (
-            cost("sample crawl", quickstart, sample, flow, folder),
-            cost("pages without images", obelics, [f"input.paths=[{pages}]"], judge_texts, folder, most_bytes=math.inf),
-        ):
-            for told in lines:
-                print(told, flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material")
+def figures(given: Given) -> Iterator[Figure]:
+    crawl = given.folder / "crawl"
+    write(crawl)
+    quickstart, obelics = (str(ROOT / "configs" / f"{name}.yaml") for name in ("quickstart", "obelics"))
+    pages = ", ".join(str(given.material / "pages" / f"{name}.warc.gz") for name in ("en-00", "wcxb-00"))
+    months = [str(crawl / month) for month in ("2026-03", "2026-09")]
+    sample = [f"input.paths={months}", f"consent.lists=[{crawl}/opt-out.txt]"]
+    sample.append(f"consent.robots.captures=[{crawl}/robotstxt]")
+    yield from cost("the sample crawl", quickstart, sample, flow, given, 10)
+    yield from cost("pages without images", obelics, [f"input.paths=[{pages}]"], judge_texts, given, None)

@@ -1,16 +1,11 @@
-"""What a threshold on the trigram's perplexity keeps and drops: the calibration of `perplexity` with `trigram`.
-
-    python -m tests.benchmarks.perplexity [MATERIAL]        # the folder of real pages; by default ../shared/material
+"""Perplexity: what thresholds on the trigram model's keep of good texts and of bad ones.
 
 Good are the reviewed main texts of real pages that are English; bad are the same texts with their words shuffled, made
 SEO spam, the texts of the pages' links, and paragraphs of pages in other languages. Prints the share kept of each at
-every candidate.
+every candidate, from which the threshold was chosen.
 """
 
-import gzip
-import json
 import random
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +16,9 @@ from filters.perplexity import Trigram
 from filters.text import Text
 from pipeline.html.decode import decode
 from pipeline.warc import Record, read
-from tests.conftest import ROOT
+from tests.benchmarks.figure import Figure, Given, json_rows
 
+CHOSEN = 4000  # in configs/obelics.yaml
 CANDIDATES = (1000, 1500, 2000, 2500, 3000, 3500, 4000, 5000, 6000, 8000)
 SELLING = "cheap best buy online discount sale free price top deals review 2024 near me shipping coupon official store".split()
 GOODS = (
@@ -34,12 +30,11 @@ def good_texts(material: Path) -> list[str]:
     """The main texts that lid.176 takes for English, of ten words or more."""
     identify = Language().identify
     texts = []
-    with gzip.open(material / "pages" / "ground_truth.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for line in lines:
-            text = json.loads(line)["main_content"] or ""
-            label, score = identify(Text(text))
-            if len(text.split()) >= 10 and label == "en" and score >= 0.8:
-                texts.append(text)
+    for row in json_rows(material / "pages" / "ground_truth.jsonl.gz"):
+        text = row["main_content"] or ""
+        label, score = identify(Text(text))
+        if len(text.split()) >= 10 and label == "en" and score >= 0.8:
+            texts.append(text)
     return texts
 
 
@@ -86,17 +81,14 @@ def sets(material: Path) -> dict[str, list[str]]:
     }
 
 
-def main(material: Path) -> int:
+def figures(given: Given) -> Iterator[Figure]:
     score: Callable[[Text], float] = Trigram().score
-    scores = {kind: sorted(score(Text(text)) for text in texts) for kind, texts in sets(material).items()}
+    scores = {kind: sorted(score(Text(text)) for text in texts) for kind, texts in sets(given.material).items()}
     print(f"{'kept at most':>16}" + "".join(f"{kind:>17}" for kind in scores))
     for candidate in CANDIDATES:
         kept = (sum(value <= candidate for value in values) / len(values) for values in scores.values())
         print(f"{candidate:>16}" + "".join(f"{share:>17.1%}" for share in kept))
     print(f"{'median':>16}" + "".join(f"{values[len(values) // 2]:>17.0f}" for values in scores.values()))
-    print(f"{'texts':>16}" + "".join(f"{len(values):>17}" for values in scores.values()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "material"))
+    for kind, values in scores.items():
+        share = 100 * sum(value <= CHOSEN for value in values) / len(values)
+        yield Figure(f"perplexity of at most {CHOSEN:,}: kept of {len(values)} texts, {kind}", share, "%")

@@ -1,40 +1,32 @@
-"""What seeing and checking cost: the slowest pages named, a run read back, and the memory of that by the number of shards.
+"""Seeing and checking: what naming the slowest pages costs, a run read back, the memory of that by the number of shards.
 
-    python -m tests.benchmarks.sight
-
-The sample crawl is run by the quickstart's configuration with one worker. Seconds are those of a processor. Naming the
-slowest pages is measured a document, alone, and held against what the run took for each: a difference of two runs would be
-smaller than their spread.
+The sample crawl is run by the quickstart's configuration with one worker. Naming the slowest pages is measured a document, alone,
+and held against what the run took for each: a difference of two runs would be smaller than their spread.
 """
 
+import io
 import json
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from pipeline.cli import main as carnac
 from pipeline.config import Images
 from pipeline.funnel import funnel, receipts
+from pipeline.memory import peak
 from pipeline.sample import write
 from pipeline.slow import Slowest
 from pipeline.storage import write_json
 from pipeline.verify import verify
 from pipeline.versions import digest
 from pipeline.work import read_receipt
+from tests.benchmarks.figure import Figure, Given, alone
 from tests.conftest import ROOT
 
-MOST = 1.0  # per cent of a run's time, for the slowest pages
 SHARDS = (10, 1_000, 10_000)
-GROWTH = 1.1  # of the memory, from the fewest shards to the most
-
-_PEAK = (
-    "import sys; from pathlib import Path; from pipeline.config import Images; from pipeline.memory import peak;"
-    "from pipeline.verify import verify; verify(Path(sys.argv[1]), Images(), 0, lambda line: None); print(peak())"
-)
 
 
 def naming(count: int = 200_000) -> float:
@@ -65,46 +57,37 @@ def many(run: Path, folder: Path, shards: int) -> Path:
     return folder
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write(folder / "sample")
-        run = folder / "run"
-        months = [str(folder / "sample" / month) for month in ("2026-03", "2026-09")]
-        changes = [f"output={run}", f"input.paths={months}", "engine.workers=1", "consent={}"]
-        sets = [part for change in changes for part in ("--set", change)]
+def memory_of_verify(run: Path) -> int:
+    verify(run, Images(), 0, lambda line: None)
+    return peak()
+
+
+def figures(given: Given) -> Iterator[Figure]:
+    folder = given.folder
+    write(folder / "sample")
+    run = folder / "run"
+    months = [str(folder / "sample" / month) for month in ("2026-03", "2026-09")]
+    changes = [f"output={run}", f"input.paths={months}", "engine.workers=1", "consent={}"]
+    sets = [part for change in changes for part in ("--set", change)]
+    with redirect_stdout(io.StringIO()):
         assert carnac(["run", str(ROOT / "configs" / "quickstart.yaml"), *sets]) == 0
-        documents = sum(summary.rows_in for summary in funnel(run) if not summary.query)
-        worked = sum(receipt.processor for receipt in receipts(run))
-        share = 100 * naming() * documents / worked
-        print(
-            f"\nslowest pages   {1e6 * naming():.1f} µs a document and stage, {share:.3f} % of a run (at most {MOST:g} %)"
-        )
+    documents = sum(summary.rows_in for summary in funnel(run) if not summary.query)
+    worked = sum(receipt.processor for receipt in receipts(run))
+    seconds = naming()
+    yield Figure("naming the slowest pages, of a document in a stage", 1e6 * seconds, "µs")
+    yield Figure("naming the slowest pages, of a run's time", 100 * seconds * documents / worked, "%", most=1)
 
-        started = time.process_time()
-        verified = verify(run, Images(), 0, print)
-        spent = time.process_time() - started
-        found = verified.found
-        print(
-            f"verify          {spent:.1f} s for {found.files:,} files, {found.bytes / 1e6:.1f} MB and {found.images:,} images; "
-            f"the run itself {worked:.1f} s; {verified.problems} problems"
-        )
-        peaks = []
-        for shards in SHARDS:
-            made = many(run, folder / f"many{shards}", shards)
-            started = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, "-c", _PEAK, str(made)], check=True, capture_output=True, text=True, cwd=ROOT
-            )
-            peaks.append(int(done.stdout))
-            print(
-                f"memory          {shards:6,} shards: {peaks[-1] / 1e6:.0f} MB, {time.perf_counter() - started:.0f} s"
-            )
-            shutil.rmtree(made)
-        held = share <= MOST and not verified.problems and peaks[-1] <= GROWTH * peaks[0]
-    print("held" if held else "NOT held")
-    return 0 if held else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    started = time.process_time()
+    verified = verify(run, Images(), 0, print)
+    spent = time.process_time() - started
+    found = verified.found
+    what = f"verify over {found.files:,} files, {found.bytes / 1e6:.1f} MB, {found.images:,} images"
+    yield Figure(what, spent, "s", peer="the run itself", theirs=worked)
+    yield Figure("problems that it finds in a run that is well", verified.problems, most=0)
+    least = 0.0
+    for shards in SHARDS[: 2 if given.quick else None]:
+        made = many(run, folder / f"many{shards}", shards)
+        memory = alone(memory_of_verify, made) / 1e6
+        least = least or memory
+        yield Figure(f"peak memory of verify over {shards:,} shards", memory, "MB", most=round(1.1 * least))
+        shutil.rmtree(made)
