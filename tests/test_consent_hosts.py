@@ -127,10 +127,10 @@ def test_a_host_is_asked_once_for_all_its_addresses_and_not_again_after_a_kill(s
     first = weighed(tmp_path, ROBOTS, rows)
     assert sites.asked == {f"127.0.0.{number}/robots.txt": 1 for number in (2, 3, 4)}
     # As if the receipt had never been written, and the last line of the journal only in part.
-    journal = next(tmp_path.rglob("*.journal"))
-    assert journal.read_bytes().count(b"\n") == 2
+    journal = next(tmp_path.rglob("*.replies"))
+    assert journal.read_bytes().count(b'"asked"') == 2
     with journal.open("ab") as file:
-        file.write(b'{"asked": "http://cut')
+        file.write(b'[9,{"asked": "http://cut')
     sites.asked.clear()
     assert [row["says"] for row in weighed(tmp_path, ROBOTS, rows)] == [row["says"] for row in first]
     assert sites.asked == {"127.0.0.4/robots.txt": 1}  # what failed for the moment is asked again

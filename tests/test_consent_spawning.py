@@ -144,9 +144,8 @@ def test_what_was_answered_is_not_asked_again_after_a_kill(sites: Sites, tmp_pat
     urls = [f"http://a.example/no{number}.png" for number in range(6)]
     first = ask(sites, tmp_path, *urls, batch=2)
     assert len(sites.posts) == 3
-    journal = next(tmp_path.rglob("*.journal"))
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(lines[0] + lines[1] + lines[2][:50])
+    journal = next(tmp_path.rglob("*.replies"))
+    journal.write_bytes(journal.read_bytes()[:-20])
     assert ask(sites, tmp_path, *urls, batch=2) == first
     assert len(sites.posts) == 4
     assert KEY.encode() not in journal.read_bytes()

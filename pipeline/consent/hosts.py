@@ -16,7 +16,7 @@ from pipeline.consent.headers import absolute
 from pipeline.consent.robots import MAX_LICENCES, Robots, ai_txt_finding, robots_findings
 from pipeline.consent.rsl import Terms, licence_says, read_licence
 from pipeline.consent.tdmrep import read_tdmrep, tdmrep_says
-from pipeline.consent.web import Journal, Reply, State, ask
+from pipeline.consent.web import Replies, Reply, State, ask
 from pipeline.consent.xml import Malformed
 from pipeline.warc import read_at
 from pipeline.work import Work
@@ -69,7 +69,7 @@ def _captures(work: Work) -> dict[str, list[_Capture]]:
     return found
 
 
-def as_of(captures: list[_Capture], date: int) -> _Capture:
+def _as_of(captures: list[_Capture], date: int) -> _Capture:
     """The last capture before the page was fetched; if there is none, the first after it."""
     return next((capture for capture in reversed(captures) if capture.date <= date), captures[0])
 
@@ -81,13 +81,13 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
     for row in work.rows_of("addresses"):
         hosts.setdefault(row["origin"], set()).update(filter(None, row["licences"].split("\n")))
     table = work.table("answers", ANSWERS)
-    journal = Journal(work.kept(".journal"))
+    known = Replies(work.kept(".replies"))
 
     def once(url: str) -> tuple[str, Reply]:
-        reply = journal.find(url)
+        reply = known.find(url)
         if reply is None:
             reply = ask(url, settings.requests)
-            journal.add(url, reply)
+            known.add(url, reply)
         return url, reply
 
     def files(origin: str) -> list[tuple[str, Reply]]:
@@ -117,7 +117,7 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
                     row = {"url": url, "state": reply.state, "detail": reply.detail, "seen": reply.seen}
                     table.write(row | {"body": reply.body}, len(reply.body))
     finally:
-        journal.close()
+        known.close()
 
 
 def _licences(robots: bytes) -> list[str]:
@@ -185,7 +185,7 @@ class _Hosts:
         licences = list(named)
         settings = self.settings
         if settings.robots.live or settings.robots.captures:
-            capture = as_of(self.captures[origin], date) if origin in self.captures else None
+            capture = _as_of(self.captures[origin], date) if origin in self.captures else None
             file = self.file(origin + ROBOTS, capture, lambda body: Robots(body, (settings.agent, *settings.agents)))
             yield from _timed(file, "robots_txt", self._robots(file, url, origin, capture, date))
             if file is not None and file.parsed is not None:
