@@ -3,6 +3,10 @@
 A name is resolved once and the connection goes to the very address that was checked, again after every redirect, so
 that neither a redirect nor a name server that changes its mind leads inside. Proxies of the environment are not used:
 they would resolve the name a second time, out of reach of the check.
+
+It blocks, and speaks through urllib.request, which is where img2dataset can be made to ask by it; consent asks by it from a
+few threads. Images are asked for by `web`, thousands at once under the same rules; the crawl's own files, on hosts that the
+user named, by `remote`.
 """
 
 import http.client
@@ -260,15 +264,20 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def _dial(host: str, port: int, allowed: Sequence[Network], deadline: float) -> socket.socket:
-    """A connection to the first permitted address of `host` that accepts one."""
+def look_up(host: str, port: int | None = None) -> list[Any]:
+    """What `socket.getaddrinfo` answers for connections to a host. Raises `Failure`."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         transient = error.errno == socket.EAI_AGAIN
-        raise Failure("network_error" if transient else "no_such_host", f"{host}: {error.strerror}") from error
-    except UnicodeError as error:
-        raise Failure("bad_address", f"{host[:80]} is no host name") from error
+        raise Failure("network_error" if transient else "no_such_host", f"{host}: {error.strerror}") from None
+    except UnicodeError:
+        raise Failure("bad_address", f"{host[:80]} is no host name") from None
+
+
+def _dial(host: str, port: int, allowed: Sequence[Network], deadline: float) -> socket.socket:
+    """A connection to the first permitted address of `host` that accepts one."""
+    found = look_up(host, port)
     good = [entry for entry in found if permitted(ipaddress.ip_address(entry[4][0]), allowed)]
     if not good:
         raise Failure("refused_address", f"{host} is {found[0][4][0]}, not a public address")

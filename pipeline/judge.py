@@ -42,7 +42,7 @@ def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:
         try:
             drop_images(work, document, for_image)
             texts = drop_paragraphs(work, document, for_paragraph)
-            kept = keep_document(work, document, for_document, texts)
+            kept = _keep_document(work, document, for_document, texts)
         except _Failed as error:
             work.drop(document, "document", QUARANTINED, Verdict(False, str(error), "an answer"))
             continue
@@ -127,7 +127,7 @@ def judge_texts(judges: list[Rule], texts: Sequence[str]) -> Iterator[tuple[Text
             yield text, first_broken(asked[i], text) if asked[i] else None
 
 
-def keep_document(work: Work, document: Document, judges: list[Rule], texts: list[Text]) -> bool:
+def _keep_document(work: Work, document: Document, judges: list[Rule], texts: list[Text]) -> bool:
     """Whether all rules keep the document; the first that does not is written to the ledger. `texts` are its paragraphs."""
     divided = any(END_OF_DOCUMENT in text for text in document.texts)
     text = document_text(document) if divided or not texts else joined(texts)

@@ -61,7 +61,7 @@ def make_keys(work: Work, settings: "Duplicates") -> None:
                 images.write(place | {"url_key": image_key(node.image.url)})
             for number, paragraph in enumerate(paragraphs(node.text or "")):
                 if paragraph.strip() and paragraph != END_OF_DOCUMENT:
-                    key = key64(site_of(document, settings), paragraph.strip())
+                    key = key64(_site_of(document, settings), paragraph.strip())
                     texts.write(place | {"paragraph": number, "text_key": key})
         if near is not None and (signed := sign(document, near)) is not None:
             signature, of_bands = signed
@@ -70,7 +70,7 @@ def make_keys(work: Work, settings: "Duplicates") -> None:
                 bands.write(identity | band)
 
 
-def site_of(document: Document, settings: "Duplicates") -> str:
+def _site_of(document: Document, settings: "Duplicates") -> str:
     """The room within which a paragraph is repeated: the page's host or its registered domain."""
     host = host_of(canonical_url(document.url))
     repeated = settings.paragraph_repeated
