@@ -1,7 +1,7 @@
 """What hosts answer, on loopback where each address 127.0.0.N is a host: asked once, failing closed, and as of a date."""
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,11 @@ from pipeline.consent.hosts import ask_hosts, weigh
 from pipeline.storage import read_rows
 from pipeline.work import perform, read_receipt
 from tests.documents import DATE, job, write_verdicts
-from tests.sites import LOOPBACK, Says, Sites, serve
+from tests.sites import LOOPBACK, Says, Sites
 
 NO, YES = "User-agent: *\nDisallow: /", "User-agent: *\nAllow: /"
 REQUESTS = {"allowed_networks": LOOPBACK, "seconds": 1.5}
 ROBOTS = Consent.model_validate({"signals": ["robots_txt"], "robots": {"live": True}, "requests": REQUESTS})
-
-
-@pytest.fixture
-def sites() -> Iterator[Sites]:
-    with serve() as server:
-        yield server
 
 
 def address(url: str, row: int = 0, licences: str = "", date: datetime = DATE) -> dict[str, Any]:

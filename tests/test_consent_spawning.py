@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,17 @@ import pytest
 from pipeline.config import Requests, Spawning
 from pipeline.consent.spawning import ask_registry
 from tests.documents import write_verdicts
-from tests.sites import LOOPBACK, Says, Sites, serve
+from tests.sites import LOOPBACK, Says, Sites
 from tests.test_consent_hosts import address, stage
 
 KEY = "a-key-of-no-use"
 
 
-@pytest.fixture
-def sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+@pytest.fixture(autouse=True)
+def opted_out(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hosts speak as the registry does."""
     monkeypatch.setenv("SPAWNING_OPTS_KEY", KEY)
-    with serve() as server:
-        server.post = registry
-        yield server
+    sites.post = registry
 
 
 def registry(body: bytes) -> Says:

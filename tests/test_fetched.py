@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -22,12 +22,7 @@ from pipeline.fetched import fetch_images, retry
 from pipeline.work import Job, Receipt, key64, perform, read_receipt
 from tests.conftest import ROOT
 from tests.documents import Outcome, write_verdicts
-from tests.test_download import EXPECTED, JPEG, LOOPBACK, PNG, Origin, serving
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    yield from serving(Origin())
+from tests.image_host import EXPECTED, JPEG, LOOPBACK, PNG, Origin
 
 
 class Host:
