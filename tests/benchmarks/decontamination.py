@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.hamming import WORDS, apart
-from pipeline.ngrams import Sorted, ngram_keys, word_keys, words
+from pipeline.lookup import Sorted
+from pipeline.ngrams import ngram_keys, word_keys, words
 from tests.conftest import ROOT
 
 N = 13
