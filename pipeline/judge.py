@@ -9,7 +9,7 @@ from filters.text import Text, joined, together
 from filters.verdict import Verdict
 from pipeline import rules
 from pipeline.document import END_OF_DOCUMENT, Document, Node, paragraphs
-from pipeline.keys import IMAGE_SETS, image_set_key, image_set_row
+from pipeline.keys import KEYED, image_set_key, keyed_row
 from pipeline.rules import Rule
 from pipeline.work import QUARANTINED, Work
 
@@ -25,10 +25,10 @@ def judge(work: Work, settings: "RuleSet") -> None:
 
 def judge_images(work: Work, settings: "RuleSet") -> None:
     """The same, once images were seen; writes down which images a document has left, for the decision over their sets."""
-    sets = work.table("sets", IMAGE_SETS)
+    sets = work.table("sets", KEYED)
     for document in judged(work, settings):
         work.keep(document)
-        sets.write(image_set_row(document, image_set_key(document)))
+        sets.write(keyed_row(document, image_set_key(document)))
 
 
 def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:
