@@ -3,15 +3,15 @@ address (`weigh`). A host falls to one worker, so that no two of them ask it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.consent.finding import EVIDENCE, MAX_EVIDENCE, Finding, Says
+from pipeline.consent.finding import EVIDENCE, Finding, Says, evidence
 from pipeline.consent.headers import absolute
 from pipeline.consent.robots import MAX_LICENCES, Robots, ai_txt_finding, robots_findings
 from pipeline.consent.rsl import Terms, licence_says, read_licence
@@ -184,14 +184,15 @@ class _Hosts:
         """What the files of its host say of an address; `named`: licences that the page's own headers name."""
         licences = list(named)
         settings = self.settings
+        read_robots = partial(Robots, agents=(settings.agent, *settings.agents))
         if settings.robots.live or settings.robots.captures:
             capture = _as_of(self.captures[origin], date) if origin in self.captures else None
-            file = self.file(origin + ROBOTS, capture, lambda body: Robots(body, (settings.agent, *settings.agents)))
+            file = self.file(origin + ROBOTS, capture, read_robots)
             yield from _timed(file, "robots_txt", self._robots(file, url, origin, capture, date))
             if file is not None and file.parsed is not None:
                 licences += [absolute(origin, licence) for licence in file.parsed.licences]
         if settings.ai_txt.live and "ai_txt" in settings.signals:
-            file = self.file(origin + AI_TXT, None, lambda body: Robots(body, (settings.agent, *settings.agents)))
+            file = self.file(origin + AI_TXT, None, read_robots)
             yield from _timed(file, "ai_txt", self._ai_txt(file, url, origin + AI_TXT))
         if settings.tdmrep.live and "tdm_reservation" in settings.signals:
             file = self.file(origin + TDMREP, None, read_tdmrep)
@@ -209,28 +210,25 @@ class _Hosts:
         if file is None:
             yield from (Finding("not_checked", signal, where, "no capture") for signal in signals)
             return
-        when = datetime.fromtimestamp(file.reply.seen, UTC)
+        when = file.reply.when
         if capture is not None:
             where += " captured after the page" if capture.date > date else " captured"
         if file.reply.state == "unreachable":  # RFC 9309, 2.3.1.4: everything is disallowed
             for signal in signals:
                 says: Says = "refused" if signal == "robots_txt" else "not_checked"
                 yield Finding(says, signal, where, file.reply.detail, when)
-        elif file.reply.state == "unreadable":
-            yield from (Finding("not_checked", signal, where, file.reply.detail, when) for signal in signals)
-        elif file.error:
-            yield from (Finding("not_checked", signal, where, file.error, when) for signal in signals)
+        elif file.reply.state == "unreadable" or file.error:
+            said = file.error or file.reply.detail
+            yield from (Finding("not_checked", signal, where, said, when) for signal in signals)
         elif file.parsed is not None:
             for found in robots_findings(file.parsed, url, heeded, where):
-                yield Finding(found.says, found.signal, found.where, found.value, when)
+                yield replace(found, when=when)
 
     def _ai_txt(self, file: _File | None, url: str, where: str) -> Iterator[Finding]:
         if file is None or file.parsed is None:
             yield from _unread(file, "ai_txt", where)
         elif found := ai_txt_finding(file.parsed, url, where):
-            yield Finding(
-                found.says, found.signal, found.where, found.value, datetime.fromtimestamp(file.reply.seen, UTC)
-            )
+            yield replace(found, when=file.reply.when)
 
     def _said(self, file: _File | None, url: str, where: str, signal: str) -> Iterator[Finding]:
         if file is None or file.parsed is None:
@@ -239,7 +237,7 @@ class _Hosts:
         rules: list[Terms] | list[tuple[str, int]] = file.parsed
         said = licence_says(rules, url) if signal == "rsl" else tdmrep_says(rules, url)  # type: ignore[arg-type]
         if said is not None:
-            yield Finding(said[0], signal, where, said[1], datetime.fromtimestamp(file.reply.seen, UTC))
+            yield Finding(said[0], signal, where, said[1], file.reply.when)
 
 
 def _unread(file: _File | None, signal: str, where: str) -> Iterator[Finding]:
@@ -247,8 +245,7 @@ def _unread(file: _File | None, signal: str, where: str) -> Iterator[Finding]:
     if file is None:
         yield Finding("not_checked", signal, where, "was not asked")
     elif file.reply.state != "absent" or signal == "rsl":
-        when = datetime.fromtimestamp(file.reply.seen, UTC)
-        yield Finding("not_checked", signal, where, file.error or file.reply.detail, when)
+        yield Finding("not_checked", signal, where, file.error or file.reply.detail, file.reply.when)
 
 
 def _timed(file: _File | None, signal: str, findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -282,10 +279,3 @@ def weigh(work: Work, settings: "Consent") -> None:
             if finding.says != "allowed":
                 work.rows_out += 1
                 table.write(evidence(row, finding))
-
-
-def evidence(row: dict[str, Any], finding: Finding) -> dict[str, Any]:
-    """A row of `EVIDENCE` for a row of addresses by host."""
-    place = {"shard": row["of_shard"], "row": row["row"], "position": row["position"], "url": row["url"]}
-    said = {"says": finding.says, "signal": finding.signal, "where": finding.where}
-    return place | said | {"value": finding.value[:MAX_EVIDENCE], "when": finding.when}

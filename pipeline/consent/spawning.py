@@ -4,11 +4,9 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.consent.finding import EVIDENCE, Finding
-from pipeline.consent.hosts import evidence
+from pipeline.consent.finding import EVIDENCE, Finding, evidence
 from pipeline.consent.web import Replies, Reply, ask
 from pipeline.fetch import requestable
 from pipeline.work import Work, key64
@@ -32,11 +30,10 @@ def ask_registry(work: Work, settings: "tuple[Spawning, Requests]") -> None:
             answer = registry.ask(sorted({address for row in rows if (address := requestable(row["url"]))}))
             for row in rows:
                 opted_out = answer.opted_out.get(requestable(row["url"]) or "")
-                when = datetime.fromtimestamp(answer.seen, UTC)
                 if opted_out is None:
-                    finding = Finding("not_checked", "spawning", spawning.url, answer.problem, when)
+                    finding = Finding("not_checked", "spawning", spawning.url, answer.problem, answer.when)
                 elif opted_out:
-                    finding = Finding("refused", "spawning", spawning.url, "optOut: true", when)
+                    finding = Finding("refused", "spawning", spawning.url, "optOut: true", answer.when)
                 else:
                     continue
                 work.rows_out += 1
@@ -65,7 +62,7 @@ class _Answer:
     """`opted_out` by address; what is not there was not answered, and `problem` says why."""
 
     def __init__(self, reply: Reply) -> None:
-        self.seen, self.opted_out, self.problem = reply.seen, dict[str, bool](), reply.detail
+        self.when, self.opted_out, self.problem = reply.when, dict[str, bool](), reply.detail
         if reply.state != "found":
             return
         self.problem = "left out of the answer"

@@ -4,6 +4,7 @@ import io
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -38,6 +39,10 @@ class Reply:
     detail: str
     seen: int
     body: bytes = b""
+
+    @property
+    def when(self) -> datetime:
+        return datetime.fromtimestamp(self.seen, UTC)
 
 
 def ask(url: str, settings: "Requests", post: bytes | None = None, key: str = "") -> Reply:
