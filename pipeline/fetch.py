@@ -24,8 +24,9 @@ from functools import partial
 from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from pipeline.header import wait_asked
 from pipeline.pixels import is_svg, sniff
-from pipeline.signals import HEADERS, MAX_VALUE, wait_asked
+from pipeline.signals import HEADERS, MAX_VALUE
 
 Reason = Literal[
     "bad_address", "bad_redirect", "client_error", "crashed", "forbidden", "gone", "host_left_alone", "network_error",
@@ -78,7 +79,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A success: status 2xx, the address after redirects, headers and the whole body as it was sent."""
 
     status: int
@@ -134,7 +135,7 @@ class Fetcher:
         ):
             self.opener.add_handler(handler)
 
-    def get(self, url: str, *, seconds: float, inspect: Callable[[Message, bytes], None] | None = None) -> Answer:
+    def get(self, url: str, *, seconds: float, inspect: Callable[[Message, bytes], None] | None = None) -> Response:
         """What `url` answers within `seconds`, redirects and body included (name resolution alone is not cut short).
 
         `inspect` sees the headers and the first bytes (up to 64 KiB) and may raise `Failure` to stop there.
@@ -152,13 +153,13 @@ class Fetcher:
         *,
         seconds: float,
         inspect: Callable[[Message, bytes], None] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """The same for a request that was made elsewhere, a POST perhaps."""
         try:
             request.add_header("User-Agent", self.user_agent)
             request.deadline = time.monotonic() + seconds  # type: ignore[attr-defined]
             with self.opener.open(request, timeout=seconds) as response:
-                return Answer(response.status, response.url, response.headers, self._body(response, inspect))
+                return Response(response.status, response.url, response.headers, self._body(response, inspect))
         except Exception as error:
             raise _failure(error) from error
 

@@ -22,14 +22,14 @@ from pipeline.asking import (
     NotThere,
     Unreachable,
     asking,
-    host_of,
+    host_asked,
     leave_alone,
     place_at,
     said_of,
     scheme,
     settings,
 )
-from pipeline.signals import wait_asked
+from pipeline.header import wait_asked
 from pipeline.stores import signed, store_of
 
 HEAD = 1024  # bytes that are had with the size of a file
@@ -87,7 +87,7 @@ def fetch(address: str, start: int, end: int | None, got: bytearray) -> tuple[in
     """
     how = settings()
     ask, spent, tries = (_ask_http if scheme(address) in ("http", "https", "s3") else _ask_store), 0.0, 0
-    host = host_of(address)
+    host = host_asked(address)
     while True:
         held = len(got)
         with place_at(host):
