@@ -40,7 +40,6 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._keys, self._places = array("q"), array("q")
         self._open()
 
     def __enter__(self) -> Self:
@@ -56,32 +55,31 @@ class Answers:
         self._reader.close()
 
     def _open(self) -> None:
-        self._keys, self._places = array("q"), array("q")
+        held, at = array("q"), array("q")
         forgotten = 0  # entries before this one that failed for a passing reason do not count
         passing = array("b")
         end = 0
         for entry in entries(self.path):
             end = entry.end
             if entry.head == _FORGET:
-                forgotten = len(self._keys)
+                forgotten = len(held)
             else:
-                self._keys.append(entry.head["key"])
-                self._places.append(entry.place)
+                held.append(entry.head["key"])
+                at.append(entry.place)
                 passing.append(entry.head["passing"])
         self._file = self.path.open("ab")
         self._file.truncate(end)
         self._reader = self.path.open("rb")
         # The last word on each address counts. Sorted by key and, within one, by place.
-        keys, places = np.frombuffer(self._keys, np.int64), np.frombuffer(self._places, np.int64)
+        keys, places = np.frombuffer(held, np.int64), np.frombuffer(at, np.int64)
         asked_anew = np.frombuffer(passing, np.int8).astype(bool) & (np.arange(len(keys)) < forgotten)
         keys, places = keys[~asked_anew], places[~asked_anew]
         order = np.argsort(keys, kind="stable")
         self._known, self._at = keys[order], places[order]
 
     def add(self, answer: Answer, body: IO[bytes] | None = None) -> None:
-        """Appends an answer at once."""
-        self._keys.append(answer.key)
-        self._places.append(append(self._file, asdict(answer), body))
+        """Appends an answer at once; it is found once the file was opened again."""
+        append(self._file, asdict(answer), body)
 
     def find(self, key: int) -> tuple[Answer, int, int] | None:
         """The answer that was there when the file was opened, the place of its body and its size."""
@@ -108,7 +106,7 @@ class Answers:
     def forget_passing(self) -> int:
         """Has what failed for a passing reason asked anew; how many addresses these are."""
         last = np.flatnonzero(np.append(self._known[1:] != self._known[:-1], len(self._known) > 0))
-        count = sum(self._read(int(self._at[index])).head["passing"] for index in last)
+        count: int = sum(self._read(int(self._at[index])).head["passing"] for index in last)
         if count:
             append(self._file, _FORGET)
             self.reopen()
