@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 MODEL = Path(__file__).with_name("data") / "lid.176.ftz"
 LICENCE = Path(__file__).with_name("data") / "lid.176.LICENSE.md"  # names the SHA-256
 
-# fastText reads 14 MB a second, whatever it is divided into, and a document has 7,000 characters. Of 382 documents that the
+# fastText reads some 20 MB a second, whatever it is divided into, and a document has 7,000 characters. Of 382 documents that the
 # published rules keep, label and verdict (en, 0.8) are those of the whole on all, and scores lie 0.014 from it in the mean;
 # on 1,184 pages before any rule, with their menus, the labels are the same and 22 verdicts differ; of the first 1,000
 # characters it is 45, and 1 of the 382.
