@@ -1,7 +1,7 @@
 """Addresses by host in; what each host answered, asked once a run, out (`ask_hosts`), and then what that says of each
 address (`weigh`). A host falls to one worker, so that no two of them ask it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from pipeline.consent.finding import EVIDENCE, Finding, Says, evidence
 from pipeline.consent.headers import absolute
-from pipeline.consent.robots import MAX_LICENCES, Robots, ai_txt_finding, robots_findings
-from pipeline.consent.rsl import Terms, licence_says, read_licence
+from pipeline.consent.robots import MAX_LICENCES, Robots, ai_txt_says, robots_findings
+from pipeline.consent.rsl import licence_says, read_licence
 from pipeline.consent.tdmrep import read_tdmrep, tdmrep_says
 from pipeline.consent.web import Replies, Reply, State, ask
 from pipeline.consent.xml import Malformed
@@ -193,13 +193,15 @@ class _Hosts:
                 licences += [absolute(origin, licence) for licence in file.parsed.licences]
         if settings.ai_txt.live and "ai_txt" in settings.signals:
             file = self.file(origin + AI_TXT, None, read_robots)
-            yield from _timed(file, "ai_txt", self._ai_txt(file, url, origin + AI_TXT))
+            yield from _timed(file, "ai_txt", _said(file, url, origin + AI_TXT, "ai_txt", ai_txt_says))
         if settings.tdmrep.live and "tdm_reservation" in settings.signals:
             file = self.file(origin + TDMREP, None, read_tdmrep)
-            yield from _timed(file, "tdm_reservation", self._said(file, url, origin + TDMREP, "tdm_reservation"))
+            yield from _timed(
+                file, "tdm_reservation", _said(file, url, origin + TDMREP, "tdm_reservation", tdmrep_says)
+            )
         for licence in dict.fromkeys(licences if "rsl" in settings.signals else ()):
             file = self.file(licence, None, read_licence)
-            yield from _timed(file, "rsl", self._said(file, url, licence, "rsl"))
+            yield from _timed(file, "rsl", _said(file, url, licence, "rsl", licence_says))
 
     def _robots(
         self, file: _File | None, url: str, origin: str, capture: _Capture | None, date: int
@@ -224,20 +226,15 @@ class _Hosts:
             for found in robots_findings(file.parsed, url, heeded, where):
                 yield replace(found, when=when)
 
-    def _ai_txt(self, file: _File | None, url: str, where: str) -> Iterator[Finding]:
-        if file is None or file.parsed is None:
-            yield from _unread(file, "ai_txt", where)
-        elif found := ai_txt_finding(file.parsed, url, where):
-            yield replace(found, when=file.reply.when)
 
-    def _said(self, file: _File | None, url: str, where: str, signal: str) -> Iterator[Finding]:
-        if file is None or file.parsed is None:
-            yield from _unread(file, signal, where)
-            return
-        rules: list[Terms] | list[tuple[str, int]] = file.parsed
-        said = licence_says(rules, url) if signal == "rsl" else tdmrep_says(rules, url)  # type: ignore[arg-type]
-        if said is not None:
-            yield Finding(said[0], signal, where, said[1], file.reply.when)
+def _said(
+    file: _File | None, url: str, where: str, signal: str, says: Callable[[Any, str], tuple[Says, str] | None]
+) -> Iterator[Finding]:
+    """What a file says of an address; `says` reads that from what it was parsed to."""
+    if file is None or file.parsed is None:
+        yield from _unread(file, signal, where)
+    elif said := says(file.parsed, url):
+        yield Finding(said[0], signal, where, said[1], file.reply.when)
 
 
 def _unread(file: _File | None, signal: str, where: str) -> Iterator[Finding]:
