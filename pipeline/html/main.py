@@ -13,12 +13,12 @@ from selectolax.lexbor import LexborHTMLParser
 from pipeline.document import END_OF_DOCUMENT, Node
 from pipeline.html.blocks import Blocks, Floats, blocks
 from pipeline.html.choose import chosen
-from pipeline.html.extract import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_image
 from pipeline.html.features import Elements, elements, table
 from pipeline.html.lexicon import Lexicon
 from pipeline.html.network import Network, load, probabilities
 from pipeline.html.pictures import OUTSIDE, Attributes, attributes_of, climbed, first, kept_images
 from pipeline.html.tags import TAG, UNKNOWN, Ints
+from pipeline.html.walk import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_image
 
 MODEL = Path(__file__).parent / "data" / "main.npz"
 MAX_CAPTION = 4 * MAX_WORDS  # bytes of a <figcaption> that are read
