@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from filters.ngrams import Hashes, Indices, Stretches, repeats, steps
-from filters.words import is_special, listed
+from filters.words import Bools, is_special, listed
 
 # Marks that end or divide a sentence. Others (brackets, dashes, quotes) are no tokens of the rule `punctuation`.
 PUNCTUATION = ",;:?!."
@@ -25,7 +25,6 @@ _PLAIN, _MARK, _TOKEN, _DIVIDER, _ODDLY, _KNOWN = 1, 2, 4, 8, 16, 32
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Measure = np.ndarray[Any, np.dtype[Any]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Codes = np.ndarray[Any, np.dtype[np.uint32]]
 
 # By character, filled as characters are met: what it is, and its lower case, counted from 1.

@@ -6,22 +6,17 @@ Lines that start with # are comments. datatrove's URL filter judges by the same 
 import re
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from filters.verdict import Verdict, within
+from pipeline.document import Document
 from pipeline.errors import UserError
 
 NOT_LISTED = "not listed"
 WORD = re.compile(r"[a-z0-9]+")
 
 
-class Page(Protocol):
-    @property
-    def url(self) -> str: ...
-
-
-def blocked_hosts(document: Page, *, files: list[str]) -> Verdict:
+def blocked_hosts(document: Document, *, files: list[str]) -> Verdict:
     """Drops a document whose host, or a domain above it, is listed: "spam.example" blocks "www.spam.example" too."""
     listed = _hosts(tuple(files))
     labels = _host(document.url).split(".")
@@ -30,13 +25,13 @@ def blocked_hosts(document: Page, *, files: list[str]) -> Verdict:
     return Verdict(found is None, found or NOT_LISTED, NOT_LISTED)
 
 
-def blocked_urls(document: Page, *, files: list[str]) -> Verdict:
+def blocked_urls(document: Document, *, files: list[str]) -> Verdict:
     """Drops a document whose address is listed; scheme, fragment and upper or lower case make no difference."""
     listed = _bare(document.url) in _addresses(tuple(files))
     return Verdict(not listed, document.url if listed else NOT_LISTED, NOT_LISTED)
 
 
-def blocked_url_words(document: Page, *, files: list[str], max: int) -> Verdict:
+def blocked_url_words(document: Document, *, files: list[str], max: int) -> Verdict:
     """Keeps a document in whose address at most `max` of the listed words occur; letters and digits make words."""
     return within(len(_entries(tuple(files)).intersection(WORD.findall(document.url.lower()))), max=max)
 

@@ -7,8 +7,7 @@ do the same; as rules of documents they judge the page. Some are in the code onl
 import re
 from functools import cache
 
-from filters.gopher import lines
-from filters.text import Text
+from filters.text import Text, share
 from filters.verdict import Verdict, within
 from filters.words import words_of
 
@@ -28,20 +27,18 @@ TOKEN = re.compile(r"\w+")
 
 def c4_terminal_punctuation(text: Text, *, min: float) -> Verdict:
     """The share of the lines that end in a terminal mark, and not in an ellipsis. Published: every line that stays, 1."""
-    judged = [line.rstrip() for line in lines(text)]
-    ended = sum(line.endswith(TERMINAL) and not line.endswith(ELLIPSES) for line in judged)
-    return within(ended / len(judged) if judged else 0.0, min=min)
+    lines = [line.rstrip() for line in text.lines]
+    return within(share([line.endswith(TERMINAL) and not line.endswith(ELLIPSES) for line in lines]), min=min)
 
 
 def c4_line_words(text: Text, *, min: int) -> Verdict:
     """The words of the shortest line. Published: 3 in the first version of the paper, 5 in its last and in the code."""
-    return within(_least([len(line.split()) for line in lines(text)]), min=min)
+    return within(_least([len(line.split()) for line in text.lines]), min=min)
 
 
 def c4_word_length(text: Text, *, max: int) -> Verdict:
     """The characters of the longest word. Published, in the code: 1,000."""
-    longest = sorted(map(len, text.text.split()))
-    return within(longest[-1] if longest else 0, max=max)
+    return within(_greatest(list(map(len, text.text.split()))), max=max)
 
 
 def c4_sentences(text: Text, *, min: int) -> Verdict:
@@ -81,7 +78,11 @@ def c4_bad_words(text: Text, *, max: int) -> Verdict:
 
 
 def _least(numbers: list[int]) -> int:
-    return sorted(numbers)[0] if numbers else 0
+    return min(numbers, default=0)
+
+
+def _greatest(numbers: list[int]) -> int:
+    return max(numbers, default=0)
 
 
 @cache

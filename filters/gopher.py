@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from filters.text import Text
+from filters.text import Text, share
 from filters.verdict import Verdict, within
 
 STOP_WORDS = frozenset("the be to of and that have with".split())
@@ -38,17 +38,17 @@ def gopher_symbols(text: Text, *, max: float) -> Verdict:
 
 def gopher_bullet_lines(text: Text, *, max: float) -> Verdict:
     """The share of the lines that start with a bullet. Published: 0.9."""
-    return within(_share([line.lstrip().startswith(BULLETS) for line in lines(text)]), max=max)
+    return within(share([line.lstrip().startswith(BULLETS) for line in text.lines]), max=max)
 
 
 def gopher_ellipsis_lines(text: Text, *, max: float) -> Verdict:
     """The share of the lines that end with an ellipsis. Published: 0.3."""
-    return within(_share([line.rstrip().endswith(ELLIPSES) for line in lines(text)]), max=max)
+    return within(share([line.rstrip().endswith(ELLIPSES) for line in text.lines]), max=max)
 
 
 def gopher_alphabetic_words(text: Text, *, min: float) -> Verdict:
     """The share of the words that have a letter. Published: 0.8."""
-    return within(_share([any(map(str.isalpha, word)) for word in text.text.split()]), min=min)
+    return within(share([any(map(str.isalpha, word)) for word in text.text.split()]), min=min)
 
 
 def gopher_stop_words(text: Text, *, min: int) -> Verdict:
@@ -58,7 +58,7 @@ def gopher_stop_words(text: Text, *, min: int) -> Verdict:
 
 def gopher_duplicate_lines(text: Text, *, max: float, max_characters: float) -> Verdict:
     """The share of the lines that were there before, and their characters over all. Published: 0.3 and 0.2."""
-    return _duplicates(lines(text), len(text.text), max, max_characters)
+    return _duplicates(text.lines, len(text.text), max, max_characters)
 
 
 def gopher_duplicate_paragraphs(text: Text, *, max: float, max_characters: float) -> Verdict:
@@ -92,11 +92,6 @@ def gopher_duplicate_ngrams(text: Text, *, max: dict[int, float]) -> Verdict:
     return _by_n({n: _repeated_characters(words, ends, n) / (len(text.text) or 1) for n in max}, max)
 
 
-def lines(text: Text) -> list[str]:
-    """The lines that are not blank."""
-    return [line for line in text.text.split("\n") if line and not line.isspace()]
-
-
 def duplicate_characters(parts: Sequence[str]) -> tuple[int, int]:
     """How many of the parts were there before, and how many characters they have."""
     seen: set[str] = set()
@@ -111,10 +106,6 @@ def duplicate_characters(parts: Sequence[str]) -> tuple[int, int]:
 
 def _words(text: Text) -> list[str]:
     return [word for word in text.text.split() if any(map(str.isalnum, word))]
-
-
-def _share(answers: list[bool]) -> float:
-    return sum(answers) / len(answers) if answers else 0.0
 
 
 def _duplicates(parts: list[str], total: int, max: float, max_characters: float) -> Verdict:

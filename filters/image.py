@@ -15,7 +15,7 @@ _DIMENSION = re.compile(r"[ \t\n\f\r]*([0-9]{1,9}(?:\.[0-9]{0,9})?)[ \t\n\f\r]*(
 _SAME_FORMAT = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}
 
 
-def image_format(image: Image, formats: list[str]) -> Verdict:
+def image_format(image: Image, *, formats: list[str]) -> Verdict:
     """Keeps an image whose decoded format is one of `formats` ("jpg" and "jpeg" are one)."""
     wanted = list(dict.fromkeys(_format_name(name) for name in formats))
     bound = f"one of {', '.join(wanted)}"
@@ -25,12 +25,12 @@ def image_format(image: Image, formats: list[str]) -> Verdict:
     return Verdict(found in wanted, found, bound)
 
 
-def image_size(image: Image, min: int, max: int) -> Verdict:
+def image_size(image: Image, *, min: int, max: int) -> Verdict:
     """Keeps an image whose width and height, pixels after EXIF rotation, each lie in [`min`, `max`]."""
     return _each_within(image.width, image.height, min, max)
 
 
-def rendered_size(image: Image, min: int, max: int) -> Verdict:
+def rendered_size(image: Image, *, min: int, max: int) -> Verdict:
     """Keeps an image whose width and height as the page shows it, where stated, each lie in [`min`, `max`] pixels.
 
     A side is stated in pixels or in per cent; OBELICS takes per cent of the original's side, so that it stays unknown
@@ -41,7 +41,7 @@ def rendered_size(image: Image, min: int, max: int) -> Verdict:
     return _each_within(width, height, min, max)
 
 
-def aspect_ratio(image: Image, min: float, max: float) -> Verdict:
+def aspect_ratio(image: Image, *, min: float, max: float) -> Verdict:
     """Keeps an image whose width / height, after EXIF rotation, lies in [`min`, `max`]."""
     if not image.width or not image.height:
         return Verdict(True, UNKNOWN, within(min, min=min, max=max).bound)

@@ -2,32 +2,24 @@
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
 
 import fasttext
 
 from filters.text import Text
 from filters.verdict import Verdict
+from pipeline.document import Document
 from pipeline.errors import UserError
 
 # https://fasttext.cc/docs/en/language-identification.html, the compressed model; licence beside it.
 MODEL = Path(__file__).with_name("data") / "lid.176.ftz"
 LICENCE = Path(__file__).with_name("data") / "lid.176.LICENSE.md"  # names the SHA-256
 
-# fastText reads 14 MB a second, whatever it is divided into, and a document has 7,000 characters. Of 382 documents that the
+# fastText reads some 20 MB a second, whatever it is divided into, and a document has 7,000 characters. Of 382 documents that the
 # published rules keep, label and verdict (en, 0.8) are those of the whole on all, and scores lie 0.014 from it in the mean;
 # on 1,184 pages before any rule, with their menus, the labels are the same and 22 verdicts differ; of the first 1,000
 # characters it is 45, and 1 of the 382.
 MAX_CHARACTERS = 640
 PIECES = 8
-
-
-class Scored(Protocol):
-    @property
-    def language(self) -> str | None: ...
-
-    @property
-    def language_score(self) -> float | None: ...
 
 
 class Language:
@@ -73,7 +65,7 @@ def sample(text: str, most: int) -> str:
     return " ".join([pieces[0], *(piece[piece.find(" ") + 1 :] for piece in pieces[1:])])
 
 
-def language(document: Scored, *, labels: list[str], min: float) -> Verdict:
+def language(document: Document, *, labels: list[str], min: float) -> Verdict:
     """Keeps a document whose most likely language is one of `labels` with a score of at least `min`.
 
     OBELICS keeps English from 0.8 on. A document that was not scored is dropped.

@@ -4,13 +4,13 @@ menus, lists, machine spam."""
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from filters.text import Text
-from filters.verdict import Verdict, within
+from filters.verdict import Verdict, score_within
+from pipeline.document import Document
 from pipeline.errors import UserError
 
 SOURCE = "the published files en.arpa.bin and en.sp.model are the folder wikipedia of the Hub repository edugp/kenlm"
@@ -39,20 +39,14 @@ _NORMAL: dict[int, str | None] = {
 }
 
 
-class Scored(Protocol):
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-def perplexity(document: Scored, *, max: float) -> Verdict:
+def perplexity(document: Document, *, max: float) -> Verdict:
     """Keeps a document whose score "perplexity" is at most `max`; one that was not scored is dropped.
 
     A threshold holds for one model only. 1,500 is OBELICS's, for the 5-gram KenLM of English Wikipedia. 4,000 is ours,
     for `Trigram`: of 930 reviewed English main texts it keeps 90 %, of the same with their words shuffled 7 %, of the
     texts of their pages' links 8 %, of other languages 1 %, of key-word spam nothing (tests/benchmarks/perplexity.py).
     """
-    value = document.scores.get("perplexity")
-    return Verdict(False, "not scored", f"at most {max:g}") if value is None else within(value, max=max)
+    return score_within(document.scores, "perplexity", max=max)
 
 
 # How KenLM's binary files begin; and gzip, bzip2 and xz, in which it reads ARPA files, too.

@@ -1,18 +1,11 @@
 """A document's images with their scores in, a verdict out: is the page safe to look at?"""
 
-from collections.abc import Iterable
-from typing import Protocol
-
-from filters.safety import Scored, nsfw
+from filters.safety import nsfw
 from filters.verdict import Verdict
+from pipeline.document import Document
 
 
-class Page(Protocol):
-    @property
-    def images(self) -> Iterable[Scored]: ...
-
-
-def nsfw_image(document: Page, *, hentai: float, porn: float) -> Verdict:
+def nsfw_image(document: Document, *, hentai: float, porn: float) -> Verdict:
     """Drops a document with an image that the rule `nsfw` would drop, as OBELICS does: the text beside it is of a kind.
 
     The value and the bound are those of the first such image.

@@ -1,17 +1,10 @@
 """An image's scores in, a verdict out: is it safe to look at?"""
 
-from collections.abc import Mapping
-from typing import Protocol
-
 from filters.verdict import Verdict
+from pipeline.document import Image
 
 
-class Scored(Protocol):
-    @property
-    def scores(self) -> Mapping[str, float]: ...
-
-
-def nsfw(image: Scored, *, hentai: float, porn: float) -> Verdict:
+def nsfw(image: Image, *, hentai: float, porn: float) -> Verdict:
     """Keeps an image whose scores "nsfw_hentai" and "nsfw_porn" are at most these; one that was not scored is dropped.
 
     OBELICS's thresholds are 0.9 and 0.85, for the classifier of nsfwjs.
@@ -27,7 +20,7 @@ def nsfw(image: Scored, *, hentai: float, porn: float) -> Verdict:
     return Verdict(True, told, ", ".join(f"{label} at most {most:g}" for label, most in maxima.items()))
 
 
-def nsfw_label(image: Scored, *, label: str, max: float) -> Verdict:
+def nsfw_label(image: Image, *, label: str, max: float) -> Verdict:
     """Keeps an image whose score "nsfw_<label>" is at most `max`; one that was not scored is dropped.
 
     For a classifier of your own, whose labels are others than those of nsfwjs.

@@ -35,6 +35,11 @@ class Text:
         """Words: split on space, new line and tab only, lower case, stripped of special characters, none empty."""
         return self.batch.words(self.at)
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines that are not blank."""
+        return [line for line in self.text.split("\n") if line and not line.isspace()]
+
 
 Texts = Text | Batch
 
@@ -55,6 +60,11 @@ def joined(texts: Sequence[Text]) -> Text:
     """The texts with blank lines between them as one, measured by what was measured of each."""
     whole = Joined([(batch, [text.at for text in of_batch]) for batch, of_batch in groupby(texts, attrgetter("batch"))])
     return Text(whole.texts[0], whole)
+
+
+def share(answers: Sequence[bool]) -> float:
+    """How many are true, over all; 0 where there are none."""
+    return sum(answers) / len(answers) if answers else 0.0
 
 
 def number_of_words(texts: Texts, *, min: int, max: int) -> Verdict:

@@ -1,18 +1,11 @@
 """What a trained model says of a document in, a verdict out: is it text that a model learns from?"""
 
-from collections.abc import Mapping
-from typing import Protocol
-
 from filters.verdict import Verdict, within
-
-
-class Scored(Protocol):
-    @property
-    def scores(self) -> Mapping[str, float]: ...
+from pipeline.document import Document
 
 
 def training_loss(
-    document: Scored, *, min: float | None = None, max: float | None = None, unscored: bool = True
+    document: Document, *, min: float | None = None, max: float | None = None, unscored: bool = True
 ) -> Verdict:
     """Keeps a document whose score "training_loss", nats a token as `carnac train --score-documents` writes them, is within
     the bounds.

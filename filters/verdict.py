@@ -1,5 +1,6 @@
 """What every rule answers: keep or drop, with the value that was measured and the bound it was held against."""
 
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ class Verdict(NamedTuple):
     bound: str
 
 
-_verdict = partial(tuple.__new__, Verdict)  # half the time of Verdict(…), which shows: every paragraph has one
+_verdict = partial(tuple.__new__, Verdict)  # two thirds of the time of Verdict(…), which shows: every paragraph has one
 
 
 def within(value: Any, *, min: float | None = None, max: float | None = None) -> Verdict:
@@ -27,6 +28,14 @@ def within(value: Any, *, min: float | None = None, max: float | None = None) ->
     if max is not None and value > max:
         return _verdict((False, value, _bound(None, max)))
     return _verdict((True, value, _bound(min, max)))
+
+
+def score_within(
+    scores: Mapping[str, float], name: str, *, min: float | None = None, max: float | None = None
+) -> Verdict:
+    """The same for what a model said; what it was not asked about is dropped."""
+    score = scores.get(name)
+    return Verdict(False, "not scored", _bound(min, max)) if score is None else within(score, min=min, max=max)
 
 
 @cache  # thresholds are few, and writing them out would cost more than some rules

@@ -1,12 +1,8 @@
 """Answers of the web in, one after another as they come; the same by address out, also after a kill in the middle.
 
-The file of a process only grows: a line of JSON (`Answer`, and the size of the body), then the body. What a kill cut
-short at its end is taken away when it is opened again. In memory an address costs sixteen bytes.
+Each process has a journal of its own. In memory an address costs sixteen bytes.
 """
 
-import json
-import os
-import shutil
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,13 +12,13 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+from pipeline.journal import Entry, append, entries, entry_at
 from pipeline.places import read_bytes
 from pipeline.storage import aside
 
 # A file in which more than this is not wanted any more, and more than half of it, is written anew.
 WASTE = 64 * 10**6
-_FORGET = -1  # as the size of a body: a line that asks anew what failed before it for a passing reason
-_CHUNK = 2**20
+_FORGET: dict[str, Any] = {}  # an entry that has what failed before it for a passing reason asked anew
 
 
 @dataclass(slots=True)
@@ -44,7 +40,6 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._keys, self._places = array("q"), array("q")
         self._open()
 
     def __enter__(self) -> Self:
@@ -60,55 +55,48 @@ class Answers:
         self._reader.close()
 
     def _open(self) -> None:
-        self._keys, self._places = array("q"), array("q")
+        held, at = array("q"), array("q")
         forgotten = 0  # entries before this one that failed for a passing reason do not count
         passing = array("b")
         end = 0
-        for place, end, size, head in _heads(self.path):  # noqa: B007
-            if size == _FORGET:
-                forgotten = len(self._keys)
+        for entry in entries(self.path):
+            end = entry.end
+            if entry.head == _FORGET:
+                forgotten = len(held)
             else:
-                self._keys.append(head["key"])
-                self._places.append(place)
-                passing.append(head["passing"])
+                held.append(entry.head["key"])
+                at.append(entry.place)
+                passing.append(entry.head["passing"])
         self._file = self.path.open("ab")
         self._file.truncate(end)
         self._reader = self.path.open("rb")
         # The last word on each address counts. Sorted by key and, within one, by place.
-        keys, places = np.frombuffer(self._keys, np.int64), np.frombuffer(self._places, np.int64)
+        keys, places = np.frombuffer(held, np.int64), np.frombuffer(at, np.int64)
         asked_anew = np.frombuffer(passing, np.int8).astype(bool) & (np.arange(len(keys)) < forgotten)
         keys, places = keys[~asked_anew], places[~asked_anew]
         order = np.argsort(keys, kind="stable")
         self._known, self._at = keys[order], places[order]
 
     def add(self, answer: Answer, body: IO[bytes] | None = None) -> None:
-        """Appends an answer at once, so that a kill loses none before it."""
-        size = 0
-        if body is not None:
-            size = body.seek(0, os.SEEK_END)
-            body.seek(0)
-        place = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps([size, asdict(answer)], separators=(",", ":")).encode() + b"\n")
-        if body is not None:
-            shutil.copyfileobj(body, self._file, _CHUNK)
-        self._file.flush()
-        self._keys.append(answer.key)
-        self._places.append(place)
+        """Appends an answer at once; it is found once the file was opened again."""
+        append(self._file, asdict(answer), body)
 
     def find(self, key: int) -> tuple[Answer, int, int] | None:
         """The answer that was there when the file was opened, the place of its body and its size."""
         place = self._place(key)
-        return None if place is None else self._read(place)
+        if place is None:
+            return None
+        entry = self._read(place)
+        return Answer(**entry.head), entry.body, entry.size
 
     def _place(self, key: int) -> int | None:
         index = int(np.searchsorted(self._known, key, side="right")) - 1
         return int(self._at[index]) if index >= 0 and self._known[index] == key else None
 
-    def _read(self, place: int) -> tuple[Answer, int, int]:
-        self._reader.seek(place)
-        line = self._reader.readline()
-        size, head = json.loads(line)
-        return Answer(**head), place + len(line), size
+    def _read(self, place: int) -> Entry:
+        entry = entry_at(self._reader, place)
+        assert entry is not None  # it was whole when the file was opened
+        return entry
 
     def reopen(self) -> None:
         """From here on what was added can be found, too."""
@@ -118,17 +106,17 @@ class Answers:
     def forget_passing(self) -> int:
         """Has what failed for a passing reason asked anew; how many addresses these are."""
         last = np.flatnonzero(np.append(self._known[1:] != self._known[:-1], len(self._known) > 0))
-        count = sum(self._read(int(self._at[index]))[0].passing for index in last)
+        count: int = sum(self._read(int(self._at[index])).head["passing"] for index in last)
         if count:
-            self._file.write(json.dumps([_FORGET, {}]).encode() + b"\n")
+            append(self._file, _FORGET)
             self.reopen()
         return count
 
     def all(self) -> Iterator[Answer]:
         """Every answer that was ever written down, in their order."""
-        for _, _, size, head in _heads(self.path):
-            if size != _FORGET:
-                yield Answer(**head)
+        for entry in entries(self.path):
+            if entry.head != _FORGET:
+                yield Answer(**entry.head)
 
     def compact(self, wanted: Callable[[], Iterator[int]]) -> None:
         """Leaves only the answers of these keys, where most of the file is others."""
@@ -138,30 +126,12 @@ class Answers:
             return
         with aside(self.path) as temporary, temporary.open("wb") as file, self.path.open("rb") as old:
             places = (self._place(key) for key in wanted())
-            for place in (place for place in places if place is not None):
-                old.seek(place)
-                line = old.readline()
-                file.write(line)
-                file.write(old.read(json.loads(line)[0]))
+            for entry in (self._read(place) for place in places if place is not None):
+                old.seek(entry.place)
+                file.write(old.read(entry.end - entry.place))
         self.reopen()
 
 
 def read_body(path: Path, place: int, size: int) -> bytes:
     """The body of an answer, by its place in the file."""
     return read_bytes(path, place, place + size)
-
-
-def _heads(path: Path) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
-    """Place, end, size of the body and head of each whole entry."""
-    if not path.exists():
-        return
-    total = path.stat().st_size
-    with path.open("rb") as file:
-        place = 0
-        while (line := file.readline()).endswith(b"\n"):
-            size, head = json.loads(line)
-            end = file.tell() + max(size, 0)
-            if end > total:
-                return
-            yield place, end, size, head
-            place = file.seek(end)

@@ -66,7 +66,7 @@ def scheme(address: str) -> str:
     return address.partition("://")[0].lower()
 
 
-def host_of(address: str) -> str:
+def host_asked(address: str) -> str:
     """Whom a request burdens."""
     how = settings()
     if scheme(address) == "s3":

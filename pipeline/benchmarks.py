@@ -16,7 +16,8 @@ from pipeline.document import Document, Image
 from pipeline.errors import UserError
 from pipeline.hamming import BITS, telling, words
 from pipeline.header import UNKNOWN_DATE
-from pipeline.ngrams import Sorted, ngram_keys, word_keys
+from pipeline.lookup import Sorted
+from pipeline.ngrams import ngram_keys, word_keys
 from pipeline.ngrams import words as spelled
 from pipeline.pixels import HASHES, Facts, look
 from pipeline.storage import read_rows, read_table

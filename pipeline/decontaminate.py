@@ -13,8 +13,9 @@ from pipeline.benchmarks import files_beside, index_set, write_index
 from pipeline.document import END_OF_DOCUMENT, Image, Node, paragraphs
 from pipeline.errors import UserError
 from pipeline.hamming import Words, apart, telling, words
-from pipeline.keys import IMAGE_SETS, image_set_key, image_set_row
-from pipeline.ngrams import Sorted, ngram_keys, word_keys
+from pipeline.keys import KEYED, image_set_key, keyed_row
+from pipeline.lookup import Sorted
+from pipeline.ngrams import ngram_keys, word_keys
 from pipeline.ngrams import words as spelled
 from pipeline.storage import identity, sha256_of
 from pipeline.work import Work, key64
@@ -170,7 +171,7 @@ class _Hashes(NamedTuple):
 def drop_images(work: Work, sets: "Sets") -> None:
     """An image goes that is within the distance of one of a set, or has its bytes; the nearest is named. All images of all
     sets are compared with, so that none is missed: about a millisecond for each hundred thousand of them."""
-    index, image_sets = _Index(work, sets), work.table("sets", IMAGE_SETS)
+    index, image_sets = _Index(work, sets), work.table("sets", KEYED)
     known: dict[str, _Hashes] = {}
     for kind in ("pdq", "phash"):
         items = np.load(index.folder / f"{kind}.items.npy")
@@ -187,7 +188,7 @@ def drop_images(work: Work, sets: "Sets") -> None:
                 kept.append(node)
         document.nodes = kept
         if work.keep_whole(document):
-            image_sets.write(image_set_row(document, image_set_key(document)))
+            image_sets.write(keyed_row(document, image_set_key(document)))
 
 
 def _seen(index: _Index, known: dict[str, _Hashes], same_bytes: Sorted, image: Image) -> Verdict | None:

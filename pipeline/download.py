@@ -7,7 +7,6 @@ attempt down as it ends, and is killed with its group at the deadline; what was 
 
 import importlib.util
 import io
-import json
 import os
 import signal
 import subprocess
@@ -30,8 +29,11 @@ from pipeline.config import Asking
 from pipeline.consent.headers import refusal
 from pipeline.errors import UserError
 from pipeline.fetch import PASSING, Failure, Fetcher, Reason, Try, check_image, kept_headers, requestable
+from pipeline.journal import append, entries
+from pipeline.places import read_bytes
 from pipeline.signals import header_signals
 
+LOG = "attempts"  # the journal of the download process: url, status, detail and tries of each, then the bytes
 _DISK_FULL = os.EX_IOERR
 
 
@@ -68,33 +70,32 @@ def download(urls: Sequence[str], settings: Asking, scratch: Path) -> Iterator[A
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="download-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        log = folder / LOG
         missing: tuple[Reason, str] = ("timed_out", f"not reached in the {settings.deadline:g} s of the batch")
         if sent:
             _write_request(folder, sent, settings)
-            ended = _run(folder, settings.deadline)
-            if ended not in (0, None):
+            status = _run(folder, settings.deadline)
+            if status not in (0, None):
                 last = ((folder / "stderr").read_text(errors="replace").strip().splitlines() or [""])[-1][:200]
-                if ended == _DISK_FULL:
+                if status == _DISK_FULL:
                     raise OSError(f"the images do not fit into {scratch}: {last}")
-                if not (folder / "attempts").exists():
-                    raise RuntimeError(f"the download process ended with status {ended}: {last}")
-                missing = ("crashed", f"the download process ended with status {ended}: {last}")
-        places = _places(folder / "attempts") if sent else {}
+                if not log.exists():
+                    raise RuntimeError(f"the download process ended with status {status}: {last}")
+                missing = ("crashed", f"the download process ended with status {status}: {last}")
+        ended = {entry.head["url"]: entry for entry in entries(log)}
         for url in urls:
             address = asked[url]
             if address is None:
                 yield Attempt(url, "bad_address", None, "no http or https address")
-            elif address not in places:
+            elif address not in ended:
                 yield Attempt(url, missing[0], None, missing[1])
             else:
-                head, start = places[address]
+                entry = ended[address]
                 data = None
-                if head["status"] == "ok":
-                    with (folder / "attempts").open("rb") as log:
-                        log.seek(start)
-                        data = log.read(head["size"])
-                tries = [Try(**one) for one in head["tries"]]
-                yield Attempt(url, head["status"], data, head["detail"], tries)
+                if entry.head["status"] == "ok":
+                    data = read_bytes(log, entry.body, entry.end)
+                tries = [Try(**one) for one in entry.head["tries"]]
+                yield Attempt(url, entry.head["status"], data, entry.head["detail"], tries)
 
 
 def _write_request(folder: Path, addresses: list[str], settings: Asking) -> None:
@@ -131,26 +132,21 @@ def _run(folder: Path, deadline: float) -> int | None:
         process.stdin.close()
 
 
-# The log of attempts: a line of JSON {url, status, detail, size, tries}, then `size` bytes; one after another.
-
-
 class _Log:
     """What img2dataset calls a sample writer; it appends each attempt at once, so that a kill loses none before it."""
 
     def __init__(self, shard: int, folder: str, *unused: Any) -> None:
-        self.file = (Path(folder) / "attempts").open("wb")
+        self.file = (Path(folder) / LOG).open("wb")
 
     def write(self, data: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
         status, _, detail = ("ok", "", "") if data is not None else str(meta["error_message"]).partition(": ")
         if status != "ok" and status not in get_args(Reason):
             status, detail = "network_error", str(meta["error_message"])[:200]
-        size = 0 if data is None else len(data)
-        head = {"url": meta["url"], "status": status, "detail": detail, "size": size, "tries": []}
+        head = {"url": meta["url"], "status": status, "detail": detail, "tries": []}
         if _opener is not None:
             head["tries"] = [asdict(one) for one in _opener.tries.pop(meta["url"], [])]
         try:
-            self.file.write(json.dumps(head).encode() + b"\n" + (data or b""))
-            self.file.flush()
+            append(self.file, head, None if data is None else io.BytesIO(data))
         except OSError as error:  # img2dataset would print it and go on
             print(error, file=sys.stderr, flush=True)
             os._exit(_DISK_FULL)
@@ -158,23 +154,6 @@ class _Log:
     def close(self) -> None:
         # All attempts are written. img2dataset would only end its threads now, where it has been seen to hang.
         os._exit(0)
-
-
-def _places(log: Path) -> dict[str, tuple[dict[str, Any], int]]:
-    """address → head and first byte of each complete attempt; one that a kill cut short is not there."""
-    places: dict[str, tuple[dict[str, Any], int]] = {}
-    if not log.exists():
-        return places
-    end = log.stat().st_size
-    with log.open("rb") as file:
-        while (line := file.readline()).endswith(b"\n"):
-            head = json.loads(line)
-            start = file.tell()
-            if start + head["size"] > end:
-                break
-            places[head["url"]] = head, start
-            file.seek(head["size"], os.SEEK_CUR)
-    return places
 
 
 # From here on: what runs in the download process.

@@ -3,6 +3,10 @@
 A name is resolved once and the connection goes to the very address that was checked, again after every redirect, so
 that neither a redirect nor a name server that changes its mind leads inside. Proxies of the environment are not used:
 they would resolve the name a second time, out of reach of the check.
+
+It blocks, and speaks through urllib.request, which is where img2dataset can be made to ask by it; consent asks by it from a
+few threads. Images are asked for by `web`, thousands at once under the same rules; the crawl's own files, on hosts that the
+user named, by `remote`.
 """
 
 import http.client
@@ -20,8 +24,9 @@ from functools import partial
 from typing import IO, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from pipeline.header import wait_asked
 from pipeline.pixels import is_svg, sniff
-from pipeline.signals import HEADERS, MAX_VALUE, wait_asked
+from pipeline.signals import HEADERS, MAX_VALUE
 
 Reason = Literal[
     "bad_address", "bad_redirect", "client_error", "crashed", "forbidden", "gone", "host_left_alone", "network_error",
@@ -74,7 +79,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A success: status 2xx, the address after redirects, headers and the whole body as it was sent."""
 
     status: int
@@ -130,7 +135,7 @@ class Fetcher:
         ):
             self.opener.add_handler(handler)
 
-    def get(self, url: str, *, seconds: float, inspect: Callable[[Message, bytes], None] | None = None) -> Answer:
+    def get(self, url: str, *, seconds: float, inspect: Callable[[Message, bytes], None] | None = None) -> Response:
         """What `url` answers within `seconds`, redirects and body included (name resolution alone is not cut short).
 
         `inspect` sees the headers and the first bytes (up to 64 KiB) and may raise `Failure` to stop there.
@@ -148,13 +153,13 @@ class Fetcher:
         *,
         seconds: float,
         inspect: Callable[[Message, bytes], None] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """The same for a request that was made elsewhere, a POST perhaps."""
         try:
             request.add_header("User-Agent", self.user_agent)
             request.deadline = time.monotonic() + seconds  # type: ignore[attr-defined]
             with self.opener.open(request, timeout=seconds) as response:
-                return Answer(response.status, response.url, response.headers, self._body(response, inspect))
+                return Response(response.status, response.url, response.headers, self._body(response, inspect))
         except Exception as error:
             raise _failure(error) from error
 
@@ -260,15 +265,20 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def _dial(host: str, port: int, allowed: Sequence[Network], deadline: float) -> socket.socket:
-    """A connection to the first permitted address of `host` that accepts one."""
+def look_up(host: str, port: int | None = None) -> list[Any]:
+    """What `socket.getaddrinfo` answers for connections to a host. Raises `Failure`."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         transient = error.errno == socket.EAI_AGAIN
-        raise Failure("network_error" if transient else "no_such_host", f"{host}: {error.strerror}") from error
-    except UnicodeError as error:
-        raise Failure("bad_address", f"{host[:80]} is no host name") from error
+        raise Failure("network_error" if transient else "no_such_host", f"{host}: {error.strerror}") from None
+    except UnicodeError:
+        raise Failure("bad_address", f"{host[:80]} is no host name") from None
+
+
+def _dial(host: str, port: int, allowed: Sequence[Network], deadline: float) -> socket.socket:
+    """A connection to the first permitted address of `host` that accepts one."""
+    found = look_up(host, port)
     good = [entry for entry in found if permitted(ipaddress.ip_address(entry[4][0]), allowed)]
     if not good:
         raise Failure("refused_address", f"{host} is {found[0][4][0]}, not a public address")

@@ -1,8 +1,10 @@
 """The bytes of a record or HTTP header in; its fields, and what a record says of itself, out."""
 
 import re
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO, NamedTuple
 
 MAX_HEADER = 1 << 20  # bytes of a record's own header
@@ -141,3 +143,16 @@ def date(text: str) -> datetime:
         return datetime(year or 1, month or 1, day or 1, hour or 0, minute or 0, second or 0, tzinfo=UTC)
     except ValueError:
         return UNKNOWN_DATE
+
+
+def wait_asked(retry_after: str | None, now: float | None = None) -> float | None:
+    """Seconds to wait by a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None if neither."""
+    asked = (retry_after or "").strip()[:64]
+    if asked.isascii() and asked.isdigit() and len(asked) < 9:
+        return float(asked)
+    try:
+        until = parsedate_to_datetime(asked)
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return max(0.0, until.timestamp() - (time.time() if now is None else now))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

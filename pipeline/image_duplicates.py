@@ -9,7 +9,7 @@ from filters.verdict import Verdict
 from pipeline.document import Document, Image, Node
 from pipeline.duplicates import components
 from pipeline.hamming import WORDS, apart, band_keys, close_pairs, telling, words
-from pipeline.keys import IMAGE_SETS, image_set_row
+from pipeline.keys import KEYED, keyed_row
 from pipeline.stages import numbered
 from pipeline.storage import read_table
 from pipeline.work import Work, key64
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pipeline.run import Run
     from pipeline.stages import Answer, Stage, Table
 
-_HASH = [
-    (f"h{number}", pa.int64()) for number in range(WORDS)
-]  # its bits; nothing for an image that has no telling one
+# Of `picture` the bits of its hash; nothing for an image that has no telling one.
+_HASH = [(f"h{number}", pa.int64()) for number in range(WORDS)]
 IMAGES = pa.schema(
     [("shard", pa.int32()), ("row", pa.int32()), ("position", pa.int32()), ("picture", pa.int64()), *_HASH]
 )
@@ -57,7 +56,7 @@ def classes(run: "Run", images: "Table", bands: "Table", rows: int, near: "NearI
 
 def picture_key(image: Image, kind: str) -> int:
     """One key for all images of one hash; for those whose hash tells nothing, of the same bytes."""
-    digits = None if kind == "sha256" else telling(image, kind)
+    digits = telling(image, kind)
     return key64(kind, digits) if digits else key64("sha256", image.sha256 or image.url)
 
 
@@ -72,7 +71,7 @@ def hash_images(work: Work, near: "NearImage") -> None:
             if node.image is None:
                 continue
             picture = picture_key(node.image, near.hash)
-            digits = None if near.hash == "sha256" else telling(node.image, near.hash)
+            digits = telling(node.image, near.hash)
             values = words([digits])[0].view(np.int64).tolist() if digits else [None] * WORDS
             row = {"shard": document.shard, "row": document.row, "position": node.position, "picture": picture}
             images.write(row | {name: value for (name, _), value in zip(_HASH, values, strict=True)})
@@ -108,7 +107,7 @@ def drop_copies(work: Work, settings: "Duplicates") -> None:
     that are left."""
     near, limit = settings.near_image, settings.image_everywhere
     assert near is not None
-    sets = work.table("sets", IMAGE_SETS)
+    sets = work.table("sets", KEYED)
     classes = {(row["row"], row["position"]): row for row in work.verdicts("classes")}
     for document in work.documents():
         kept: list[Node] = []
@@ -132,7 +131,7 @@ def drop_copies(work: Work, settings: "Duplicates") -> None:
         document.nodes = kept
         if work.keep_whole(document):
             pictures = {_class_of(document, node, classes, near) for node in seen}
-            sets.write(image_set_row(document, key64(*sorted(map(str, pictures)))))
+            sets.write(keyed_row(document, key64(*sorted(map(str, pictures)))))
 
 
 def _class_of(document: Document, node: Node, classes: dict[tuple[int, int], dict[str, Any]], near: "NearImage") -> int:
@@ -145,11 +144,11 @@ def _class_of(document: Document, node: Node, classes: dict[tuple[int, int], dic
 def _copy(image: Image, before: list[Node], near: "NearImage") -> tuple[Node, int] | None:
     """The nearest of the images before, the first of those equally near, and how many bits it is away; none beyond the
     distance."""
-    digits = None if near.hash == "sha256" else telling(image, near.hash)
+    digits = telling(image, near.hash)
     best: tuple[Node, int] | None = None
     for node in before:
         assert node.image is not None
-        other = None if near.hash == "sha256" else telling(node.image, near.hash)
+        other = telling(node.image, near.hash)
         if image.sha256 is not None and image.sha256 == node.image.sha256:
             bits = 0
         elif digits and other:
@@ -164,7 +163,7 @@ def _copy(image: Image, before: list[Node], near: "NearImage") -> tuple[Node, in
 def _bits(same: dict[str, Any], image: Image, near: "NearImage") -> str:
     """Where the first image of a class stands, and how far this one is from it, which may be along a chain."""
     place = f"{same['first_shard']}:{same['first_row']}:{same['first_position']}"
-    digits = None if near.hash == "sha256" else telling(image, near.hash)
+    digits = telling(image, near.hash)
     if digits is None or same["h0"] is None:
         return f"{place}, the same bytes"
     first = np.array([same[name] for name, _ in _HASH], np.int64).view(np.uint64)

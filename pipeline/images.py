@@ -55,7 +55,7 @@ def get_images(work: Work, settings: "tuple[Images, Consent]") -> None:
                 kept.append(node)
                 continue
             if node.image.url.startswith("data:"):
-                answer: Answer = inline_image(node.image.url)
+                answer: Outcome = inline_image(node.image.url)
             else:
                 answer = _first(source.get(document, node.position, node.image) for source in sources)
             if isinstance(answer, bytes):
@@ -135,11 +135,11 @@ def _aesthetic(asked: "AestheticModel") -> Aesthetic:
 
 # A typed hole: why there is no image, of which only the reason counts, or why what there is does not decode.
 MISSING, BROKEN = "image_missing", "image_broken"
-Answer = bytes | tuple[str, Verdict]
-NOWHERE: Answer = MISSING, Verdict(False, "not in the crawl", "a source that has it")
+Outcome = bytes | tuple[str, Verdict]
+NOWHERE: Outcome = MISSING, Verdict(False, "not in the crawl", "a source that has it")
 
 
-def _first(answers: Iterable[Answer]) -> Answer:
+def _first(answers: Iterable[Outcome]) -> Outcome:
     """The first answer that is an image or a refusal; a source that has none lets the next one try."""
     last = NOWHERE
     for answer in answers:
@@ -157,7 +157,7 @@ class _Crawl:
         self.consent = consent
         self.places = {(row["row"], row["position"]): row for row in work.rows_of("records")}
 
-    def get(self, document: Document, position: int, image: Image) -> Answer:
+    def get(self, document: Document, position: int, image: Image) -> Outcome:
         place = self.places.get((document.row, position))
         if place is None:
             return NOWHERE
@@ -183,7 +183,7 @@ class _Asked:
         self.folder = work.stages / "fetched"
         self.places = {(row["row"], row["position"]): row for row in work.rows_of("answers")}
 
-    def get(self, document: Document, position: int, image: Image) -> Answer:
+    def get(self, document: Document, position: int, image: Image) -> Outcome:
         answer = self.places.get((document.row, position))
         if answer is None:
             return NOWHERE

@@ -9,7 +9,7 @@ from filters.text import Text, joined, together
 from filters.verdict import Verdict
 from pipeline import rules
 from pipeline.document import END_OF_DOCUMENT, Document, Node, paragraphs
-from pipeline.keys import IMAGE_SETS, image_set_key, image_set_row
+from pipeline.keys import KEYED, image_set_key, keyed_row
 from pipeline.rules import Rule
 from pipeline.work import QUARANTINED, Work
 
@@ -25,10 +25,10 @@ def judge(work: Work, settings: "RuleSet") -> None:
 
 def judge_images(work: Work, settings: "RuleSet") -> None:
     """The same, once images were seen; writes down which images a document has left, for the decision over their sets."""
-    sets = work.table("sets", IMAGE_SETS)
+    sets = work.table("sets", KEYED)
     for document in judged(work, settings):
         work.keep(document)
-        sets.write(image_set_row(document, image_set_key(document)))
+        sets.write(keyed_row(document, image_set_key(document)))
 
 
 def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:
@@ -42,7 +42,7 @@ def judged(work: Work, settings: "RuleSet") -> Iterator[Document]:
         try:
             drop_images(work, document, for_image)
             texts = drop_paragraphs(work, document, for_paragraph)
-            kept = keep_document(work, document, for_document, texts)
+            kept = _keep_document(work, document, for_document, texts)
         except _Failed as error:
             work.drop(document, "document", QUARANTINED, Verdict(False, str(error), "an answer"))
             continue
@@ -127,7 +127,7 @@ def judge_texts(judges: list[Rule], texts: Sequence[str]) -> Iterator[tuple[Text
             yield text, first_broken(asked[i], text) if asked[i] else None
 
 
-def keep_document(work: Work, document: Document, judges: list[Rule], texts: list[Text]) -> bool:
+def _keep_document(work: Work, document: Document, judges: list[Rule], texts: list[Text]) -> bool:
     """Whether all rules keep the document; the first that does not is written to the ledger. `texts` are its paragraphs."""
     divided = any(END_OF_DOCUMENT in text for text in document.texts)
     text = document_text(document) if divided or not texts else joined(texts)

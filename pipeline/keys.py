@@ -17,13 +17,13 @@ FORMAT = 1  # of the keys; raised when one page gets other keys than before, so 
 
 _ID = [("shard", pa.int32()), ("row", pa.int32())]
 _PLACE = [*_ID, ("position", pa.int32())]
-PAGES = pa.schema([*_ID, ("key", pa.int64()), ("crawl_date", pa.int64())])  # of the address; seconds since 1970
+# `key`: of a page's address, or of its set of images; seconds since 1970. Of those with one key the latest stays.
+KEYED = pa.schema([*_ID, ("key", pa.int64()), ("crawl_date", pa.int64())])
 IMAGES = pa.schema([*_PLACE, ("page_key", pa.int64()), ("url_key", pa.int64())])
 PARAGRAPHS = pa.schema([*_PLACE, ("paragraph", pa.int32()), ("page_key", pa.int64()), ("text_key", pa.int64())])
 BANDS = pa.schema([*_ID, ("band_key", pa.int64()), ("order_key", pa.int64())])
 # `signature`: 16 bits a permutation; `images`: the 64-bit keys of the images' addresses, the least of them first.
 SIGNATURES = pa.schema([*_ID, ("signature_key", pa.int64()), ("signature", pa.binary()), ("images", pa.binary())])
-IMAGE_SETS = pa.schema([*_ID, ("key", pa.int64()), ("crawl_date", pa.int64())])
 WANTED = pa.schema(  # what is asked for, and of whom
     [*_PLACE, ("url_key", pa.int64()), ("crawl_date", pa.int64()), ("host_key", pa.int64()), ("url", pa.string())]
 )
@@ -35,17 +35,18 @@ MOST_IMAGES = 64  # of a document whose keys stand beside its signature
 def identity_of(settings: "Duplicates") -> dict[str, Any]:
     """What two runs must have in common for their keys to be comparable; none where a decision is not taken."""
     near, repeated = settings.near_duplicate, settings.paragraph_repeated
-    compared = near and near.model_dump(mode="json", exclude={"similarity", "window", "images"})
     return {
         "format": FORMAT,
         "canonical": settings.canonical.model_dump(mode="json"),
-        "near_duplicate": compared and compared | {"images": near is not None and near.images is not None},
+        "near_duplicate": near
+        and near.model_dump(mode="json", exclude={"similarity", "window", "images"})
+        | {"images": near.images is not None},
         "paragraph_repeated": repeated and {"by": repeated.by},
     }
 
 
 def make_keys(work: Work, settings: "Duplicates") -> None:
-    pages, images = work.table("pages", PAGES), work.table("images", IMAGES)
+    pages, images = work.table("pages", KEYED), work.table("images", IMAGES)
     texts, bands, signatures = (
         work.table("paragraphs", PARAGRAPHS), work.table("bands", BANDS), work.table("signatures", SIGNATURES),
     )  # fmt: skip
@@ -54,14 +55,14 @@ def make_keys(work: Work, settings: "Duplicates") -> None:
         work.rows_out += 1
         identity = {"shard": document.shard, "row": document.row}
         page_key = key64(page_address(document.url, settings.canonical))
-        pages.write(identity | {"key": page_key, "crawl_date": int(document.crawl_date.timestamp())})
+        pages.write(keyed_row(document, page_key))
         for node in document.nodes:
             place = identity | {"position": node.position, "page_key": page_key}
             if node.image is not None:
                 images.write(place | {"url_key": image_key(node.image.url)})
             for number, paragraph in enumerate(paragraphs(node.text or "")):
                 if paragraph.strip() and paragraph != END_OF_DOCUMENT:
-                    key = key64(site_of(document, settings), paragraph.strip())
+                    key = key64(_site_of(document, settings), paragraph.strip())
                     texts.write(place | {"paragraph": number, "text_key": key})
         if near is not None and (signed := sign(document, near)) is not None:
             signature, of_bands = signed
@@ -70,7 +71,7 @@ def make_keys(work: Work, settings: "Duplicates") -> None:
                 bands.write(identity | band)
 
 
-def site_of(document: Document, settings: "Duplicates") -> str:
+def _site_of(document: Document, settings: "Duplicates") -> str:
     """The room within which a paragraph is repeated: the page's host or its registered domain."""
     host = host_of(canonical_url(document.url))
     repeated = settings.paragraph_repeated
@@ -99,10 +100,10 @@ def wanted_rows(document: Document) -> list[dict[str, Any]]:
     ]
 
 
-def image_set_row(document: Document, set_key: int) -> dict[str, int]:
-    """The row of `IMAGE_SETS` of a document."""
-    identity = {"shard": document.shard, "row": document.row}
-    return identity | {"key": set_key, "crawl_date": int(document.crawl_date.timestamp())}
+def keyed_row(document: Document, key: int) -> dict[str, int]:
+    """The row of `KEYED` of a document."""
+    date = int(document.crawl_date.timestamp())
+    return {"shard": document.shard, "row": document.row, "key": key, "crawl_date": date}
 
 
 def image_set_key(document: Document) -> int:

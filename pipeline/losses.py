@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ngrams import Sorted
+from pipeline.lookup import Sorted
 from pipeline.storage import identity
 from pipeline.work import Work, key64
 

@@ -21,9 +21,8 @@ DICTIONARY = b"\x5d\x2a\x4d\x18"  # the skippable frame that holds it: IIPC, "Zs
 MAX_DICTIONARY = 8 << 20  # bytes
 WINDOW = 27  # log2 of the bytes that a zstd frame may ask for; as the command zstd has it
 CHUNK = 1 << 16  # bytes
-BURST = (
-    1 << 17
-)  # bytes of gzip'd data that are decompressed in one go, to 1032 times as many: two bits stand for 258 bytes
+# Bytes of gzip'd data that are decompressed in one go, to 1032 times as many: two bits stand for 258 bytes.
+BURST = 1 << 17
 HELD = 16 << 20  # bytes of a member that are held in memory; of a larger one CHUNK after CHUNK
 STORED = 65_535  # bytes of a stored block of deflate at most (RFC 1951, 3.2.4)
 ENOUGH = 1 << 20  # compressed bytes

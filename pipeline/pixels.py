@@ -66,10 +66,6 @@ class Facts:
     pdq: str | None = None  # 64 hexadecimal digits; None for a picture without edges, too
     read: dict[str, Any] = field(default_factory=dict, compare=False)  # what the other readers made, by their names
 
-    @property
-    def animated(self) -> bool:
-        return self.frames > 1 and self.format != "tiff"
-
 
 @dataclass(frozen=True, slots=True)
 class Broken:

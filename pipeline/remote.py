@@ -1,7 +1,8 @@
 """The address of a file on a host or a store, and a stretch of it, in; its bytes out, asked for again where that failed.
 
 Web addresses and S3 (whose addresses botocore signs, or not) are asked over HTTP by byte ranges; any other store by fsspec.
-All workers of a run share the limit of requests to a host, and the time until which a host wants to be left alone.
+All workers of a run share the limit of requests to a host, and the time until which a host wants to be left alone. The
+user named these hosts: what the web names is asked by `fetch` and `web`, which go to public addresses only.
 """
 
 import fcntl
@@ -21,14 +22,14 @@ from pipeline.asking import (
     NotThere,
     Unreachable,
     asking,
-    host_of,
+    host_asked,
     leave_alone,
     place_at,
     said_of,
     scheme,
     settings,
 )
-from pipeline.signals import wait_asked
+from pipeline.header import wait_asked
 from pipeline.stores import signed, store_of
 
 HEAD = 1024  # bytes that are had with the size of a file
@@ -86,7 +87,7 @@ def fetch(address: str, start: int, end: int | None, got: bytearray) -> tuple[in
     """
     how = settings()
     ask, spent, tries = (_ask_http if scheme(address) in ("http", "https", "s3") else _ask_store), 0.0, 0
-    host = host_of(address)
+    host = host_asked(address)
     while True:
         held = len(got)
         with place_at(host):
@@ -260,10 +261,10 @@ def open_remote(address: str, wanted: tuple[int, int | None]) -> io.BufferedIOBa
     """The file, read by ranges; or, where there is a folder for copies, its copy there, which is made first."""
     if asking.cache is None:
         return io.BufferedReader(RemoteFile(address, wanted), FEW)
-    return copy_of(address, Path(asking.cache)).open("rb")
+    return _copy_of(address, Path(asking.cache)).open("rb")
 
 
-def copy_of(address: str, folder: Path) -> Path:
+def _copy_of(address: str, folder: Path) -> Path:
     """The file in `folder`; of all who want it at once one copies it. What the host has changed is copied anew."""
     known = about(address)
     key = hashlib.sha256(f"{address} {known.mark}".encode()).hexdigest()[:16]

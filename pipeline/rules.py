@@ -32,14 +32,16 @@ from filters.verdict import Verdict
 
 Rules = dict[str, dict[str, Any]]
 
-# Where the rules of a room live. A rule is any public function there that answers a Verdict.
-_OF_TEXT = [text, gopher, c4, fineweb, pii, blocklist]
+# Where the rules of a room live: any public function there that answers a Verdict is one. It takes one text, a text or a
+# batch of them, an image or a document, and its thresholds by name.
+_DOCUMENT = [page, text, gopher, c4, fineweb, pii, blocklist]
+_SCORED = [*_DOCUMENT, language, perplexity, training_loss]
 ROOMS = {
     "image": [image],
     "paragraph": [text, boilerplate, c4, pii],
-    "document": [page, *_OF_TEXT],
-    "scored document": [page, *_OF_TEXT, language, perplexity, training_loss],
-    "seen document": [page, *_OF_TEXT, language, perplexity, training_loss, safe_page],
+    "document": _DOCUMENT,
+    "scored document": _SCORED,
+    "seen document": [*_SCORED, safe_page],
     "seen image": [image, safety, likeness],
 }
 

@@ -1,9 +1,6 @@
 """Response headers and meta elements in; the statements about training that stand in them out, as they were seen."""
 
-import time
 from collections.abc import Iterable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from pipeline.document import Signal
 
@@ -31,16 +28,3 @@ def _signals(where: str, pairs: Iterable[tuple[str, str]], names: set[str]) -> l
         if lower in names or (where == "meta" and lower.endswith("bot")):
             seen.append(Signal(where, lower, value.strip()[:MAX_VALUE]))
     return seen[:MAX_SIGNALS]
-
-
-def wait_asked(retry_after: str | None, now: float | None = None) -> float | None:
-    """Seconds to wait by a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3); None if neither."""
-    asked = (retry_after or "").strip()[:64]
-    if asked.isascii() and asked.isdigit() and len(asked) < 9:
-        return float(asked)
-    try:
-        date = parsedate_to_datetime(asked)
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        return max(0.0, date.timestamp() - (time.time() if now is None else now))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

@@ -37,7 +37,6 @@ from pipeline.remote import BLOCK
 MAX_BODY = 32 << 20  # bytes of a decoded body that are kept
 MAX_BLOCK = 64 << 20  # bytes of a record that are held in memory; Common Crawl cuts payloads at 1 or 5 MiB
 READ = ("response", "resource", "revisit")  # the types whose block is read
-FIRST = 64 << 20  # bytes in which a file that can be split shows a second member
 
 
 @dataclass(slots=True)

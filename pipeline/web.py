@@ -1,4 +1,4 @@
-"""One address in, what a server answers out: a GET that is guarded, bounded in bytes and seconds, and honest.
+"""An image's address in, what a server answers out: a GET that is guarded, bounded in bytes and seconds, and honest.
 
 A name is resolved once, by us, and the connection goes to the very address that was checked, again after every
 redirect; connections are kept alive, names are remembered for a while. No proxy, no cookies, no decompression on the
@@ -31,6 +31,7 @@ from pipeline.fetch import (
     Try,
     check_image,
     kept_headers,
+    look_up,
     permitted,
     requestable,
     status_failure,
@@ -248,15 +249,8 @@ class _Names(AbstractResolver):
 
 
 def _system_lookup(host: str) -> Entries:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        transient = error.errno == socket.EAI_AGAIN
-        raise Failure("network_error" if transient else "no_such_host", f"{host}: {error.strerror}") from None
-    except UnicodeError:
-        raise Failure("bad_address", f"{host[:80]} is no host name") from None
     # An IPv6 address may carry its zone, which no public one has.
-    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in look_up(host)))
 
 
 def _failure(error: Exception) -> Failure:

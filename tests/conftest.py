@@ -1,10 +1,16 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
+import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.image_host import Origin
+from tests.sites import Sites
 
 ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = ["the cat sat on the mat", "a dog ran over the hill and the cat slept", "rain fell all day"] * 20
@@ -38,6 +44,43 @@ def material() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real pages is not here: set CARNAC_MATERIAL")
     return folder
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """A host of images that misbehaves."""
+    with Origin() as host:
+        yield host
+
+
+@pytest.fixture
+def inside() -> Iterator[Origin]:
+    """The same in a network that no one allowed."""
+    with Origin("127.0.0.2") as host:
+        yield host
+
+
+@pytest.fixture
+def sites() -> Iterator[Sites]:
+    """Hosts that say nothing yet."""
+    with Sites() as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What a server on 127.0.0.1 speaks TLS by; SSL_CERT_FILE, which names its certificate, is set by the test."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    key, chain = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", chain, "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import http.server
 import json
 import random
 import re
@@ -10,8 +9,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import pyarrow.parquet as pq
 from pipeline import warc
 from pipeline.warc import Record
 from tests.crawls import page, picture, prose, write_warc
+from tests.loopback import Handler, Server
 
 CRAWL = "CC-MAIN-2025-33"
 PLACE = f"crawl-data/{CRAWL}"
@@ -83,14 +81,11 @@ class Faults:
 BAD = Faults(0.10, 0.05, 0.02, 0.02)
 
 
-class CrawlHost(http.server.ThreadingHTTPServer):
+class CrawlHost(Server):
     """Serves a folder by byte ranges."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, folder: Path, faults: Faults | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__("127.0.0.1", _Handler)
         self.folder, self.faults = folder, faults or Faults()
         self.draw = random.Random(self.faults.seed)
         self.lock = threading.Lock()
@@ -104,19 +99,13 @@ class CrawlHost(http.server.ThreadingHTTPServer):
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what is tested."""
+        return self.url("/")
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: CrawlHost
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the test says what was asked."""
 
     def do_GET(self) -> None:
         host, now = self.server, time.time()
@@ -195,15 +184,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if reset:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
-
-
-@contextmanager
-def serving(host: CrawlHost) -> Iterator[CrawlHost]:
-    thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield host
-    finally:
-        host.shutdown()
-        host.server_close()
-        thread.join()

@@ -1,12 +1,11 @@
 """Hosts on loopback for tests: 127.0.0.N is a host of its own for each N, and one server answers for all of them."""
 
-import http.server
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from tests.loopback import Handler, Server
 
 LOOPBACK = ["127.0.0.0/8"]
 
@@ -21,14 +20,11 @@ class Says:
     wait: float = 0  # seconds before the first byte
 
 
-class Sites(http.server.ThreadingHTTPServer):
+class Sites(Server):
     """`pages` by host and path ("127.0.0.2/robots.txt"); what is not there is a 404. `asked` counts the requests."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self) -> None:
-        super().__init__(("0.0.0.0", 0), _Handler)
+        super().__init__("0.0.0.0", _Handler)
         self.pages: dict[str, Says] = {}
         self.asked: Counter[str] = Counter()
         self.keys: list[str] = []  # that came with a GET
@@ -38,15 +34,9 @@ class Sites(http.server.ThreadingHTTPServer):
     def origin(self, number: int) -> str:
         return f"http://127.0.0.{number}:{self.server_port}"
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what is tested."""
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Sites
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the test says what was asked."""
 
     def send(self, says: Says) -> None:
         time.sleep(says.wait)
@@ -67,16 +57,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.posts.append((dict(self.headers.items()), body))
         self.send(self.server.post(body))
-
-
-@contextmanager
-def serve() -> Iterator[Sites]:
-    server = Sites()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

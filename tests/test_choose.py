@@ -19,7 +19,7 @@ from pipeline.run import Run
 from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.work import read_receipt
-from tests.crawl_host import BAD, CRAWL, PLACE, CrawlHost, publish, serving
+from tests.crawl_host import BAD, CRAWL, PLACE, CrawlHost, publish
 
 QUICK = {"back_off": 0.01, "contact": "crawls@carnac.example"}
 
@@ -32,7 +32,7 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
 
 @pytest.fixture
 def host(crawl: tuple[Path, list[dict[str, Any]]]) -> Iterator[CrawlHost]:
-    with serving(CrawlHost(crawl[0])) as made:
+    with CrawlHost(crawl[0]) as made:
         yield made
 
 
@@ -63,7 +63,7 @@ def test_on_a_bad_day_every_record_arrives_once(
 ) -> None:
     folder, rows = crawl
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pointers.parquet")
-    with serving(CrawlHost(folder, BAD)) as host:
+    with CrawlHost(folder, BAD) as host:
         host.slow = 0.005
         ways: dict[str, dict[str, Any]] = {
             "crawl": {"crawl": {"name": CRAWL}},
@@ -152,7 +152,7 @@ def test_neighbours_come_in_one_request(
 def test_one_in_a_hundred_reads_less_than_two_in_a_hundred_of_the_bytes(tmp_path: Path) -> None:
     rows = publish(tmp_path / "crawl", files=2, pages=400, noise=40_000)
     size = sum(path.stat().st_size for path in (tmp_path / "crawl").rglob("*.warc.gz"))
-    with serving(CrawlHost(tmp_path / "crawl")) as host:
+    with CrawlHost(tmp_path / "crawl") as host:
         asked = {"crawl": CRAWL, "where": "regexp_extract(url, 'host([0-9]+)', 1)::INT % 100 = 7"}
         _, stage = read(tmp_path, base=host.base, index=asked, fetch=QUICK | {"gap": 4096})
     wanted = [row for row in rows if int(row["url"].split(".")[0].removeprefix("http://host")) % 100 == 7]
@@ -181,7 +181,7 @@ def test_a_file_that_stays_away_is_a_failed_receipt_and_comes_with_the_next_run(
 
 def test_what_is_done_is_not_asked_for_again_but_for_what_has_changed(tmp_path: Path) -> None:
     rows = publish(tmp_path / "crawl")
-    with serving(CrawlHost(tmp_path / "crawl")) as host:
+    with CrawlHost(tmp_path / "crawl") as host:
         chosen: dict[str, Any] = {"paths": sorted({host.base + row["warc_filename"] for row in rows})}
         read(tmp_path, **chosen)
         assert read(tmp_path, **chosen)[0].done == 0
@@ -269,7 +269,7 @@ def test_images_come_from_the_crawl_and_a_record_can_be_printed_again(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     rows = publish(tmp_path / "crawl", files=2, pages=4, pictures=True)
-    with serving(CrawlHost(tmp_path / "crawl")) as host:
+    with CrawlHost(tmp_path / "crawl") as host:
         for way, chosen in {"crawl": f"{{name: {CRAWL}}}", "index": f"{{crawl: {CRAWL}}}"}.items():
             config = tmp_path / f"{way}.yaml"
             config.write_text(

@@ -16,7 +16,7 @@ from pipeline.fetch import Fetcher
 from pipeline.signals import MAX_SIGNALS, MAX_VALUE, header_signals, page_signals
 from pipeline.work import key64
 from tests.documents import DATE, document, image, pieces, run_stage, write_verdicts
-from tests.sites import LOOPBACK, Says, serve
+from tests.sites import LOOPBACK, Says, Sites
 
 ALL = ["x_robots_tag", "meta_robots", "tdm_reservation", "content_usage"]
 CONSENT = Consent(signals=["x_robots_tag", "meta_robots", "tdm_reservation", "content_usage"])
@@ -216,7 +216,7 @@ def test_headers_are_read_as_servers_send_them() -> None:
         ([], None),
     ]
     fetcher = Fetcher(user_agent="carnac-tests", max_bytes=1000, allowed_networks=LOOPBACK)
-    with serve() as sites:
+    with Sites() as sites:
         for number, (headers, rule) in enumerate(cases):
             sites.pages[f"127.0.0.1/{number}"] = Says("picture", headers=headers)
             answer = fetcher.get(f"{sites.origin(1)}/{number}", seconds=10)

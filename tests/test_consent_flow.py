@@ -22,7 +22,7 @@ from pipeline.explain import explain
 from pipeline.funnel import funnel
 from tests.conftest import ROOT
 from tests.crawls import Response, page, picture, prose, write_warc
-from tests.sites import LOOPBACK, Says, Sites, serve
+from tests.sites import LOOPBACK, Says, Sites
 
 HOSTS = range(2, 14)
 FILES = ("robots.txt", "ai.txt", ".well-known/tdmrep.json")
@@ -66,7 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
 @contextmanager
 def hosts() -> Iterator[Sites]:
     """Most hosts have a robots.txt that allows; the last octet of the others says what they answer."""
-    with serve() as server:
+    with Sites() as server:
         for number in HOSTS:
             server.pages[f"127.0.0.{number}/robots.txt"] = Says("User-agent: *\nAllow: /")
         server.pages["127.0.0.3/robots.txt"] = Says(NO)

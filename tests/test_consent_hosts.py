@@ -1,7 +1,7 @@
 """What hosts answer, on loopback where each address 127.0.0.N is a host: asked once, failing closed, and as of a date."""
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,11 @@ from pipeline.job import perform
 from pipeline.storage import read_rows
 from pipeline.work import read_receipt
 from tests.documents import DATE, job, write_verdicts
-from tests.sites import LOOPBACK, Says, Sites, serve
+from tests.sites import LOOPBACK, Says, Sites
 
 NO, YES = "User-agent: *\nDisallow: /", "User-agent: *\nAllow: /"
 REQUESTS = {"allowed_networks": LOOPBACK, "seconds": 1.5}
 ROBOTS = Consent.model_validate({"signals": ["robots_txt"], "robots": {"live": True}, "requests": REQUESTS})
-
-
-@pytest.fixture
-def sites() -> Iterator[Sites]:
-    with serve() as server:
-        yield server
 
 
 def address(url: str, row: int = 0, licences: str = "", date: datetime = DATE) -> dict[str, Any]:
@@ -128,10 +122,10 @@ def test_a_host_is_asked_once_for_all_its_addresses_and_not_again_after_a_kill(s
     first = weighed(tmp_path, ROBOTS, rows)
     assert sites.asked == {f"127.0.0.{number}/robots.txt": 1 for number in (2, 3, 4)}
     # As if the receipt had never been written, and the last line of the journal only in part.
-    journal = next(tmp_path.rglob("*.journal"))
-    assert journal.read_bytes().count(b"\n") == 2
+    journal = next(tmp_path.rglob("*.replies"))
+    assert journal.read_bytes().count(b'"asked"') == 2
     with journal.open("ab") as file:
-        file.write(b'{"asked": "http://cut')
+        file.write(b'[9,{"asked": "http://cut')
     sites.asked.clear()
     assert [row["says"] for row in weighed(tmp_path, ROBOTS, rows)] == [row["says"] for row in first]
     assert sites.asked == {"127.0.0.4/robots.txt": 1}  # what failed for the moment is asked again

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.consent.robots import MAX_BYTES, Robots, ai_txt_finding, matches, robots_findings
+from pipeline.consent.robots import MAX_BYTES, Robots, ai_txt_says, matches, robots_findings
 from pipeline.consent.xml import Malformed
 
 AGENTS = ("carnac", "CCBot", "GPTBot", "Google-Extended")
@@ -125,8 +125,8 @@ AI_TXT = [
 
 @pytest.mark.parametrize(("text", "says"), AI_TXT)
 def test_an_ai_txt_counts_once_it_names_an_agent(text: str, says: str | None) -> None:
-    found = ai_txt_finding(Robots(text.encode(), AGENTS), URL, "here")
-    assert (found.says if found else None) == says
+    said = ai_txt_says(Robots(text.encode(), AGENTS), URL)
+    assert (said[0] if said else None) == says
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,20 +19,10 @@ from pipeline.errors import UserError
 from pipeline.explain import explain
 from pipeline.funnel import funnel
 from tests.conftest import ROOT
-from tests.crawls import page, prose, write_warc
+from tests.crawls import page, photo, prose, write_warc
 
 HTML = "text/html; charset=utf-8"
 QUESTION = "Which of the seven bridges of the old town did the ferryman cross before the tide came back in?"
-
-
-def photo(seed: int, size: tuple[int, int] = (480, 360), quality: int = 90) -> bytes:
-    """Coarse noise, smoothly enlarged: edges, and nothing alike at two seeds."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), np.uint8)
-    out = io.BytesIO()
-    Pillow.fromarray(coarse).resize((480, 360), Pillow.Resampling.BICUBIC).resize(size).save(
-        out, "jpeg", quality=quality
-    )
-    return out.getvalue()
 
 
 def plain(colour: str) -> bytes:

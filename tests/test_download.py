@@ -1,9 +1,7 @@
 """Images from a web that misbehaves, on loopback: typed reasons, bytes as served, and every batch ends in time."""
 
 import hashlib
-import http.server
 import importlib.util
-import io
 import os
 import resource
 import signal
@@ -20,132 +18,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from PIL import Image
 from pydantic import ValidationError
 
 from pipeline.config import Asking, Images
 from pipeline.download import Attempt, download
 from pipeline.errors import UserError
+from tests.image_host import EXPECTED, JPEG, LARGE, LOOPBACK, PNG, Origin
 
-LOOPBACK = ["127.0.0.1/32"]
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("img2dataset") is None, reason="needs carnac[download]")
-
-
-def picture(format: str, side: int = 40) -> bytes:
-    out = io.BytesIO()
-    Image.effect_noise((side, side), 90).save(out, format)
-    return out.getvalue()
-
-
-JPEG, PNG, LARGE = picture("jpeg"), picture("png"), picture("png", 400)
-
-
-class Origin(http.server.ThreadingHTTPServer):
-    """Answers by path; `asked` counts the requests that arrived, `agents` who sent them."""
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        super().__init__((host, 0), Handler)
-        self.asked: Counter[str] = Counter()
-        self.agents: set[str] = set()
-        self.stop = threading.Event()
-
-    def url(self, path: str) -> str:
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}{path}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what is tested."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Origin
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def send(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content_Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        self.server.asked[self.path] += 1
-        self.server.agents.add(self.headers["User-Agent"])
-        first = self.server.asked[self.path] == 1
-        match self.path.split("?")[0]:
-            case "/jpeg":
-                self.send(200, JPEG, Content_Type="image/jpeg")
-            case "/png-called-text" | "/b%C3%BCcher%201":
-                self.send(200, PNG, Content_Type="text/plain")
-            case "/large":
-                self.send(200, LARGE)
-            case "/html":
-                self.send(200, b"<!doctype html><p>This is no image.", Content_Type="image/jpeg")
-            case "/empty":
-                self.send(200)
-            case "/429-then-ok" | "/503-then-ok":
-                status = int(self.path[1:4])
-                self.send(status, Retry_After="0") if first else self.send(200, JPEG)
-            case "/429-for-an-hour":
-                self.send(429, Retry_After="3600")
-            case "/noai":
-                self.send(200, JPEG, X_Robots_Tag="noai, noimageai")
-            case "/tdm":
-                self.send(200, JPEG, tdm_reservation="1")
-            case "/declared-200-mb":
-                self.send(200, JPEG, Content_Length="200000000")
-            case "/cut":
-                self.send(200, JPEG[:-100], Content_Length=str(len(JPEG)))
-            case "/endless":
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(JPEG)
-                while not self.server.stop.is_set():
-                    self.wfile.write(bytes(65536))
-            case "/slow":
-                self.send_response(200)
-                self.end_headers()
-                for byte in JPEG:
-                    self.wfile.write(bytes([byte]))
-                    if self.server.stop.wait(0.1):
-                        return
-            case "/hang":
-                self.server.stop.wait(120)
-            case "/reset":
-                self.connection.shutdown(socket.SHUT_RDWR)
-            case "/loop":
-                self.send(302, Location="/loop")
-            case "/moved":
-                self.send(301, Location="/jpeg")
-            case "/to":
-                self.send(302, Location=self.path.partition("?")[2])
-            case path:
-                self.send(int(path[1:4]))
-
-
-def serving(server: Origin) -> Iterator[Origin]:
-    with server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.stop.set()
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    yield from serving(Origin())
-
-
-@pytest.fixture(scope="module")
-def inside() -> Iterator[Origin]:
-    """A server in a network that no one allowed."""
-    yield from serving(Origin("127.0.0.2"))
 
 
 @dataclass
@@ -160,48 +40,19 @@ class Batch:
         return next(attempt for attempt in self.attempts if attempt.url.endswith(path))
 
 
-EXPECTED = {
-    "/jpeg": "ok",
-    "/png-called-text": "ok",
-    "/bücher 1": "ok",
-    "/moved": "ok",
-    "/429-then-ok": "ok",
-    "/503-then-ok": "ok",
-    "/404": "gone",
-    "/410": "gone",
-    "/403": "forbidden",
-    "/418": "client_error",
-    "/500": "server_error",
-    "/429-for-an-hour": "too_many_requests",
-    "/html": "not_an_image",
-    "/empty": "not_an_image",
-    "/noai": "opted_out",
-    "/tdm": "opted_out",
-    "/declared-200-mb": "too_big",
-    "/endless": "too_big",
-    "/cut": "network_error",
-    "/reset": "network_error",
-    "/slow": "timed_out",
-    "/hang": "timed_out",
-    "/loop": "bad_redirect",
-    "/to?file:///etc/passwd": "bad_redirect",
-    "/to?http://169.254.169.254/latest/": "refused_address",
-}
-
-
 @pytest.fixture(scope="module")
-def batch(origin: Origin, inside: Origin, tmp_path_factory: pytest.TempPathFactory) -> Batch:
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """All of `EXPECTED` at once, an address inside, one that is none, and one that stands there twice."""
     scratch = tmp_path_factory.mktemp("scratch")
-    urls = [origin.url(path) for path in EXPECTED]
-    urls += [origin.url("/to?" + inside.url("/jpeg")), "data:image/gif;base64,R0lGOD", urls[0]]
     settings = Asking(
         allowed_networks=LOOPBACK, timeout=3, retries=1, max_bytes=10**6, deadline=90, user_agent="carnac-test/1"
     )
-    started = time.monotonic()
-    attempts = list(download(urls, settings, scratch))
-    seconds = time.monotonic() - started
-    return Batch(attempts, seconds, origin.asked.copy(), origin.agents.copy(), list(scratch.iterdir()))
+    with Origin() as origin, Origin("127.0.0.2") as inside:
+        urls = [origin.url(path) for path in EXPECTED]
+        urls += [origin.url("/to?" + inside.url("/jpeg")), "data:image/gif;base64,R0lGOD", urls[0]]
+        started = time.monotonic()
+        attempts = list(download(urls, settings, scratch))
+        return Batch(attempts, time.monotonic() - started, origin.asked, origin.agents, list(scratch.iterdir()))
 
 
 @pytest.mark.parametrize(("path", "status"), EXPECTED.items())
@@ -246,7 +97,7 @@ def test_a_batch_of_faults_ends_in_the_time_its_tries_take_and_leaves_nothing_be
 
 
 def test_without_an_allowed_network_a_private_address_is_refused_and_never_asked(tmp_path: Path) -> None:
-    for origin in serving(Origin()):
+    with Origin() as origin:
         port = origin.server_address[1]
         urls = [f"http://{host}:{port}/jpeg" for host in ("127.0.0.1", "localhost", "2130706433", "[::1]", "0")]
         attempts = list(download(urls, Asking(deadline=60), tmp_path))
@@ -290,7 +141,7 @@ def wait_until(condition: object, seconds: float = 30) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
 def test_a_download_process_that_dies_costs_what_it_had_not_written(tmp_path: Path) -> None:
-    for origin in serving(Origin()):
+    with Origin() as origin:
         urls = [origin.url("/jpeg"), origin.url("/hang"), origin.url("/png-called-text")]
 
         def kill(origin: Origin = origin) -> None:

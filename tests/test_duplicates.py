@@ -11,7 +11,7 @@ import pytest
 from pipeline.config import Config, NearDuplicate
 from pipeline.document import Document
 from pipeline.duplicates import EDGES, components, in_common, near_duplicates
-from pipeline.keys import BANDS, IMAGES, PAGES, PARAGRAPHS, SIGNATURES, make_keys, sign
+from pipeline.keys import BANDS, IMAGES, KEYED, PARAGRAPHS, SIGNATURES, make_keys, sign
 from pipeline.run import Run
 from pipeline.stages import Stage
 from pipeline.storage import read_rows
@@ -137,7 +137,7 @@ def forged(run: Run, change: dict[str, Any]) -> Stage:
         tables["pages"].append(place | {"key": row, "crawl_date": row})
         tables["signatures"].append(place | signed[0] | {k: v for k, v in change.items() if k in signed[0]})
         tables["bands"] += [place | band | {k: v for k, v in change.items() if k in band} for band in signed[1]]
-    for name, schema in {"pages": PAGES, "bands": BANDS, "signatures": SIGNATURES}.items():
+    for name, schema in {"pages": KEYED, "bands": BANDS, "signatures": SIGNATURES}.items():
         write_rows(Path(f"{prefix}.{name}.parquet"), schema, tables[name])
     write_rows(Path(f"{prefix}.images.parquet"), IMAGES, [])
     write_rows(Path(f"{prefix}.paragraphs.parquet"), PARAGRAPHS, [])

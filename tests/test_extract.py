@@ -18,7 +18,8 @@ from pipeline.document import END_OF_DOCUMENT, Image
 from pipeline.errors import UserError
 from pipeline.html.address import inline_image
 from pipeline.html.decode import decode
-from pipeline.html.extract import MAX_NODES, Page, extract
+from pipeline.html.extract import Page, extract
+from pipeline.html.walk import MAX_NODES
 from tests.crawls import page, picture, prose
 
 URL = "https://example.org/a/page.html"

@@ -27,7 +27,8 @@ from pipeline.header import UNKNOWN_DATE
 from pipeline.html import extract as extraction
 from pipeline.html.bounds import MAX_ATTRIBUTES, bounded
 from pipeline.html.decode import CODECS, decode
-from pipeline.html.extract import MAX_NODES, METHODS, extract
+from pipeline.html.extract import METHODS, extract
+from pipeline.html.walk import MAX_NODES
 from pipeline.memory import peak
 from tests.crawls import page, prose, write_warc
 

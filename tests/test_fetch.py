@@ -1,11 +1,7 @@
 """One guarded GET: which addresses may be asked, and that neither a server nor a name leads past the bounds."""
 
-import http.server
 import ipaddress
-import shutil
 import ssl
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,27 +9,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.fetch import Failure, Fetcher, permitted, requestable
+from tests.loopback import Handler, Server
 
 BODY = bytes(range(256)) * 40
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
+class Host(Server):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__("127.0.0.1", _Handler)
         self.asked: list[str] = []
-        self.stop = threading.Event()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what is tested."""
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+class _Handler(Handler):
+    server: Host
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
@@ -71,17 +59,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def server() -> Iterator[Host]:
+    with Host() as server:
         yield server
-        server.stop.set()
-        server.shutdown()
-        thread.join()
 
 
-def url(server: Server, path: str, host: str = "127.0.0.1", scheme: str = "http") -> str:
+def url(server: Host, path: str, host: str = "127.0.0.1", scheme: str = "http") -> str:
     return f"{scheme}://{host}:{server.server_address[1]}{path}"
 
 
@@ -152,7 +135,7 @@ def test_what_is_no_web_address_is_not_asked_for(written: str) -> None:
     assert requestable(written) is None
 
 
-def test_an_answer_is_handed_on_as_it_was_sent(server: Server) -> None:
+def test_an_answer_is_handed_on_as_it_was_sent(server: Host) -> None:
     answer = fetcher("127.0.0.1/32").get(url(server, "/body"), seconds=5)
     assert (answer.status, answer.data, answer.url) == (200, BODY, url(server, "/body"))
 
@@ -160,7 +143,7 @@ def test_an_answer_is_handed_on_as_it_was_sent(server: Server) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "0", "[::ffff:127.0.0.1]"]
 )
-def test_a_private_address_is_refused_before_any_connection_however_it_is_written(server: Server, host: str) -> None:
+def test_a_private_address_is_refused_before_any_connection_however_it_is_written(server: Host, host: str) -> None:
     assert failure(fetcher(), url(server, "/body", host)).reason == "refused_address"
     assert server.asked == []
 
@@ -168,41 +151,41 @@ def test_a_private_address_is_refused_before_any_connection_however_it_is_writte
 @pytest.mark.parametrize(
     "target", ["http://127.0.0.2:{port}/body", "http://169.254.169.254/latest/", "//[::1]:{port}/"]
 )
-def test_a_redirect_into_a_network_that_is_not_allowed_is_refused(server: Server, target: str) -> None:
+def test_a_redirect_into_a_network_that_is_not_allowed_is_refused(server: Host, target: str) -> None:
     path = "/to/" + target.format(port=server.server_address[1])
     assert failure(fetcher("127.0.0.1/32"), url(server, path)).reason == "refused_address"
     assert server.asked == [path]
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "gopher://127.0.0.1/"])
-def test_a_redirect_leads_to_web_addresses_alone(server: Server, target: str) -> None:
+def test_a_redirect_leads_to_web_addresses_alone(server: Host, target: str) -> None:
     assert failure(fetcher("127.0.0.1/32"), url(server, "/to/" + target)).reason in {"bad_redirect", "bad_address"}
 
 
-def test_redirects_are_followed_up_to_a_cap(server: Server) -> None:
+def test_redirects_are_followed_up_to_a_cap(server: Host) -> None:
     answer = fetcher("127.0.0.1/32").get(url(server, "/to//to//to//body"), seconds=5)
     assert answer.data == BODY
     assert failure(fetcher("127.0.0.1/32"), url(server, "/to/" * 9 + "/body")).reason == "bad_redirect"
 
 
-def test_the_body_of_a_redirect_is_not_read(server: Server) -> None:
+def test_the_body_of_a_redirect_is_not_read(server: Host) -> None:
     assert fetcher("127.0.0.1/32").get(url(server, "/endless-redirect-body"), seconds=5).data == BODY
 
 
 @pytest.mark.parametrize("path", ["/dripping-header", "/dripping-body"])
-def test_a_server_that_drips_ends_at_the_deadline(server: Server, path: str) -> None:
+def test_a_server_that_drips_ends_at_the_deadline(server: Host, path: str) -> None:
     started = time.monotonic()
     assert failure(fetcher("127.0.0.1/32"), url(server, path), seconds=0.5).reason == "timed_out"
     assert time.monotonic() - started < 3
 
 
-def test_the_byte_bound_is_exact_and_holds_without_a_content_length(server: Server) -> None:
+def test_the_byte_bound_is_exact_and_holds_without_a_content_length(server: Host) -> None:
     assert fetcher("127.0.0.1/32", max_bytes=len(BODY)).get(url(server, "/body"), seconds=5).data == BODY
     assert failure(fetcher("127.0.0.1/32", max_bytes=len(BODY) - 1), url(server, "/body")).reason == "too_big"
     assert failure(fetcher("127.0.0.1/32"), url(server, "/chunked-endless")).reason == "too_big"
 
 
-def test_a_proxy_of_the_environment_is_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_not_used(server: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", url(server, ""))
     assert failure(fetcher("127.0.0.1/32"), "http://127.0.0.2:9/body").reason == "refused_address"
     assert server.asked == []
@@ -213,25 +196,17 @@ def test_a_name_that_does_not_exist_is_told_apart_from_a_server_that_is_down() -
     assert failure(fetcher("127.0.0.1/32"), "http://127.0.0.1:9/").reason == "network_error"
 
 
-def test_https_is_verified_and_bounded_alike(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+def test_https_is_verified_and_bounded_alike(
+    server: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: ssl.SSLContext
+) -> None:
+    server.socket = certificate.wrap_socket(server.socket, server_side=True)
     secure = url(server, "/body", scheme="https")
 
     unknown = failure(fetcher("127.0.0.1/32"), secure)
     assert unknown.reason == "network_error"
     assert "certificate" in unknown.detail.lower()
 
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     assert fetcher("127.0.0.1/32").get(secure, seconds=5).data == BODY
     assert failure(fetcher(), secure).reason == "refused_address"
     started = time.monotonic()

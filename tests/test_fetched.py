@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,12 +23,7 @@ from pipeline.job import Job, perform
 from pipeline.work import Receipt, key64, read_receipt
 from tests.conftest import ROOT
 from tests.documents import Outcome, write_verdicts
-from tests.test_download import EXPECTED, JPEG, LOOPBACK, PNG, Origin, serving
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    yield from serving(Origin())
+from tests.image_host import EXPECTED, JPEG, LOOPBACK, PNG, Origin
 
 
 class Host:

@@ -1,6 +1,5 @@
 """Copies of images: once in a document, everywhere by content, sets by content; each drop names the twin."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from PIL import Image as Pillow
 
 from pipeline import config
 from pipeline.cli import main
@@ -18,7 +16,7 @@ from pipeline.explain import explain
 from pipeline.hamming import words
 from pipeline.image_duplicates import compare, drop_copies, hash_images, picture_key
 from tests.conftest import ROOT
-from tests.crawls import page, prose, write_warc
+from tests.crawls import page, photo, prose, write_warc
 from tests.documents import document, image, pieces, run_stage, write_verdicts
 
 DRAW = np.random.default_rng(3)
@@ -225,16 +223,6 @@ def test_what_it_needs_is_asked_for(sections: str, expected: str, tmp_path: Path
 
 def test_the_distance_is_the_one_advised_for_the_hash() -> None:
     assert [NearImage(hash=kind).distance for kind in ("sha256", "phash", "pdq")] == [0, 6, 31]
-
-
-def photo(seed: int, size: tuple[int, int] = (480, 360), quality: int = 90) -> bytes:
-    """Coarse noise, smoothly enlarged: edges, and nothing alike at two seeds."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), np.uint8)
-    out = io.BytesIO()
-    Pillow.fromarray(coarse).resize((480, 360), Pillow.Resampling.BICUBIC).resize(size).save(
-        out, "jpeg", quality=quality
-    )
-    return out.getvalue()
 
 
 @pytest.fixture

@@ -25,12 +25,12 @@ def sized(width: int, height: int) -> Image:
     ],
 )
 def test_a_format_is_kept_if_it_is_listed_under_either_of_its_names(found: str, formats: list[str], keep: bool) -> None:
-    verdict = image_format(replace(UNSEEN, format=found), formats)
+    verdict = image_format(replace(UNSEEN, format=found), formats=formats)
     assert (verdict.keep, verdict.value) == (keep, found)
 
 
 def test_the_bound_of_a_format_names_the_formats() -> None:
-    assert image_format(replace(UNSEEN, format="gif"), ["jpg", "jpeg", "png"]).bound == "one of jpeg, png"
+    assert image_format(replace(UNSEEN, format="gif"), formats=["jpg", "jpeg", "png"]).bound == "one of jpeg, png"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_aspect_ratio_is_width_over_height(width: int, height: int, keep: bo
 
 
 def test_what_is_not_known_yet_keeps_the_image_and_names_the_same_bound_as_later() -> None:
-    assert image_format(UNSEEN, ["jpeg"]) == Verdict(True, "unknown", "one of jpeg")
+    assert image_format(UNSEEN, formats=["jpeg"]) == Verdict(True, "unknown", "one of jpeg")
     assert image_size(UNSEEN, min=150, max=20_000) == Verdict(True, "unknown", "at least 150 and at most 20000")
     assert rendered_size(UNSEEN, min=150, max=20_000) == Verdict(True, "unknown", "at least 150 and at most 20000")
     assert aspect_ratio(UNSEEN, min=0.5, max=2) == Verdict(True, "unknown", "at least 0.5 and at most 2")

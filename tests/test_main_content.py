@@ -58,6 +58,16 @@ def test_an_image_carries_what_its_markup_says() -> None:
     assert (image.rendered_width, image.rendered_height, image.filename) == ("800", "600", "fox")
 
 
+def test_an_image_that_is_in_no_figure_keeps_no_caption_of_another() -> None:
+    depth = 18
+    page = PAGE.replace("<figure>", "").replace("<figcaption>A fox in <b>snow</b></figcaption></figure>", "")
+    page = page.replace("<article", "<div>" * depth + "<article").replace("</article>", "</article>" + "</div>" * depth)
+    page = page.replace("<ul>", "<figure><figcaption>A badger</figcaption></figure><ul>")
+    nodes = extract(page, URL, "main").nodes
+    assert len([node for node in nodes if node.image is not None]) == 1
+    assert "badger" not in texts(nodes)
+
+
 def test_paragraphs_are_separated_by_blank_lines_and_a_br_breaks_a_line() -> None:
     text = texts(extract(PAGE, URL, "main").nodes)
     assert "First line\nsecond line.\n\nThe red fox" in text

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ngrams import Sorted, ngram_keys, word_keys, words
+from pipeline.lookup import Sorted
+from pipeline.ngrams import ngram_keys, word_keys, words
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.models.build_nsfw import build
 from pipeline.models.nsfw import LABELS, MODEL, Nsfw
 from pipeline.pixels import Broken, Facts, Reader, look
+from tests.documents import document
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,9 @@ def test_a_label_of_another_classifier_can_be_judged() -> None:
 
 
 def test_a_page_goes_with_its_first_unsafe_image() -> None:
-    class Page:
-        images: Sequence[Image] = [scored(nsfw_hentai=0, nsfw_porn=0), scored(nsfw_hentai=0, nsfw_porn=0.9)]
-
-    assert nsfw_image(Page(), hentai=0.9, porn=0.85) == Verdict(False, "porn 0.9", "porn at most 0.85")
-    assert nsfw_image(Page(), hentai=0.9, porn=0.95).keep
+    page = document(scored(nsfw_hentai=0, nsfw_porn=0), scored(nsfw_hentai=0, nsfw_porn=0.9))
+    assert nsfw_image(page, hentai=0.9, porn=0.85) == Verdict(False, "porn 0.9", "porn at most 0.85")
+    assert nsfw_image(page, hentai=0.9, porn=0.95).keep
 
 
 def test_the_model_that_comes_along_is_small_and_the_one_that_its_licence_names() -> None:

@@ -15,14 +15,14 @@ from pipeline.config import Fetch
 from pipeline.remote import BLOCK, RemoteFile, about, fetch, open_remote
 from pipeline.shards import parts_of
 from pipeline.storage import list_warcs
-from tests.crawl_host import CrawlHost, Faults, publish, serving
+from tests.crawl_host import CrawlHost, Faults, publish
 from tests.test_shards import records, wacz
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[CrawlHost]:
     (tmp_path / "files").mkdir()
-    with serving(CrawlHost(tmp_path / "files")) as made:
+    with CrawlHost(tmp_path / "files") as made:
         yield made
 
 

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.remote import fetch
 from pipeline.run import Run
 from pipeline.storage import list_warcs
-from tests.crawl_host import BAD, CRAWL, CrawlHost, Faults, publish, serving
+from tests.crawl_host import BAD, CRAWL, CrawlHost, Faults, publish
 from tests.test_choose import expected, pages
 from tests.test_remote import use
 
@@ -101,7 +101,7 @@ def test_without_credentials_s3_says_how_to_go_on(s3: str, tmp_path: Path, monke
 
 def test_no_permission_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with serving(CrawlHost(tmp_path, Faults(forbidden=1.0))) as host:
+    with CrawlHost(tmp_path, Faults(forbidden=1.0)) as host:
         use(tmp_path, endpoint=host.base.rstrip("/"), anonymous=True)
         with pytest.raises(Denied, match=r"s3://crawl/a: no permission \(HTTP 403\)"):
             fetch("s3://crawl/a", 0, 1, bytearray())
@@ -115,7 +115,7 @@ def test_s3_has_its_bad_days_too(
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "crawl").symlink_to(crawl[0])
     faults = Faults(BAD.unavailable, 0, 0.1, 0.1)
-    with serving(CrawlHost(tmp_path / "store", faults)) as host:
+    with CrawlHost(tmp_path / "store", faults) as host:
         use(tmp_path, endpoint=host.base.rstrip("/"), anonymous=True)
         for row in crawl[1]:
             read = warc.read_at(

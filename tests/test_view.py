@@ -13,8 +13,9 @@ from pipeline.cli import main
 from pipeline.config import Extract
 from pipeline.document import Image, Node
 from pipeline.errors import UserError
-from pipeline.html.extract import METHODS, extract, parse, walk
+from pipeline.html.extract import METHODS, extract, parse
 from pipeline.html.view import compare, write_view
+from pipeline.html.walk import walk
 from tests.crawls import page, picture, prose, write_warc
 
 URL = "https://example.org/a/"

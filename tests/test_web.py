@@ -2,14 +2,11 @@
 
 import asyncio
 import gzip
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import brotli
@@ -17,20 +14,9 @@ import pytest
 
 from pipeline.config import Asking, Mirror
 from pipeline.fetch import Try
-from pipeline.signals import wait_asked
+from pipeline.header import wait_asked
 from pipeline.web import Web
-from tests.test_download import EXPECTED, JPEG, LOOPBACK, PNG, Origin, serving
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    yield from serving(Origin())
-
-
-@pytest.fixture
-def inside() -> Iterator[Origin]:
-    """A server in a network that no one allowed."""
-    yield from serving(Origin("127.0.0.2"))
+from tests.image_host import EXPECTED, JPEG, LOOPBACK, PNG, Origin
 
 
 def get(url: str, tmp_path: Path, *, mirror: Mirror | None = None, **settings: object) -> tuple[Try, bytes | None]:
@@ -300,21 +286,13 @@ def test_a_large_body_waits_in_a_file(tmp_path: Path) -> None:
         assert get(server.url(), tmp_path, max_bytes=10**7)[1] == large
 
 
-def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with Raw(response(PNG), context) as server:
+def test_certificates_are_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: ssl.SSLContext
+) -> None:
+    with Raw(response(PNG), certificate) as server:
         made, _ = get(server.url(scheme="https"), tmp_path)
         assert (made.reason, made.detail) == ("network_error", "ClientConnectorCertificateError")
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
         assert get(server.url(scheme="https"), tmp_path)[1] == PNG
         assert get(server.url(scheme="https"), tmp_path, allowed_networks=[])[0].reason == "refused_address"
 

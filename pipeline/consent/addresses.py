@@ -36,7 +36,7 @@ def list_addresses(work: Work, settings: "Consent") -> None:
     for document in work.documents():
         work.rows_out += 1
         date = int(document.crawl_date.timestamp())
-        for position, url in places_of(document):
+        for position, url in _places_of(document):
             place = {"shard": document.shard, "row": document.row, "position": position}
             for number, name in enumerate(names_of(url) if settings.lists else ()):
                 keys.write(place | {"name": number, "name_key": key64(name)})
@@ -52,7 +52,7 @@ def list_addresses(work: Work, settings: "Consent") -> None:
                 addresses.write(place | row | {"crawl_date": date, "licences": named})
 
 
-def places_of(document: Document) -> list[tuple[int, str]]:
+def _places_of(document: Document) -> list[tuple[int, str]]:
     """The page and its images, each with its position."""
     images = [(node.position, node.image.url) for node in document.nodes if node.image is not None]
     return [(PAGE, document.url), *images]

@@ -71,7 +71,17 @@ def write_evidence(work: Work, document: Document, url: str, findings: Iterable[
         if finding.says == "not_checked":
             counts: dict[str, int] = work.notes.setdefault("not_checked", {})
             counts[finding.signal] = counts.get(finding.signal, 0) + 1
-        row: dict[str, Any] = {"shard": document.shard, "row": document.row, "position": position, "url": url}
-        row |= {"says": finding.says, "signal": finding.signal, "where": finding.where}
+        place = {"shard": document.shard, "row": document.row, "position": position, "url": url}
         when = finding.when or (document.crawl_date if position == PAGE else None)
-        table.write(row | {"value": finding.value[:MAX_EVIDENCE], "when": when})
+        table.write(place | _told(finding) | {"when": when})
+
+
+def evidence(row: dict[str, Any], finding: Finding) -> dict[str, Any]:
+    """A row of `EVIDENCE` for a row of addresses by host."""
+    place = {"shard": row["of_shard"], "row": row["row"], "position": row["position"], "url": row["url"]}
+    return place | _told(finding) | {"when": finding.when}
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    said = {"says": finding.says, "signal": finding.signal, "where": finding.where}
+    return said | {"value": finding.value[:MAX_EVIDENCE]}

@@ -1,22 +1,22 @@
 """Addresses by host in; what each host answered, asked once a run, out (`ask_hosts`), and then what that says of each
 address (`weigh`). A host falls to one worker, so that no two of them ask it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.consent.finding import EVIDENCE, MAX_EVIDENCE, Finding, Says
+from pipeline.consent.finding import EVIDENCE, Finding, Says, evidence
 from pipeline.consent.headers import absolute
-from pipeline.consent.robots import FIELDS, MAX_LICENCES, Robots, ai_txt_finding, robots_findings, signal_of
-from pipeline.consent.rsl import Terms, licence_says, read_licence
+from pipeline.consent.robots import FIELDS, MAX_LICENCES, Robots, ai_txt_says, robots_findings, signal_of
+from pipeline.consent.rsl import licence_says, read_licence
 from pipeline.consent.tdmrep import read_tdmrep, tdmrep_says
-from pipeline.consent.web import Journal, Reply, State, ask
+from pipeline.consent.web import Replies, Reply, State, ask
 from pipeline.consent.xml import Malformed
 from pipeline.warc import read_at
 from pipeline.work import Work
@@ -69,7 +69,7 @@ def _captures(work: Work) -> dict[str, list[_Capture]]:
     return found
 
 
-def as_of(captures: list[_Capture], date: int) -> _Capture:
+def _as_of(captures: list[_Capture], date: int) -> _Capture:
     """The last capture before the page was fetched; if there is none, the first after it."""
     return next((capture for capture in reversed(captures) if capture.date <= date), captures[0])
 
@@ -81,13 +81,13 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
     for row in work.rows_of("addresses"):
         hosts.setdefault(row["origin"], set()).update(filter(None, row["licences"].split("\n")))
     table = work.table("answers", ANSWERS)
-    journal = Journal(work.kept(".journal"))
+    known = Replies(work.kept(".replies"))
 
     def once(url: str) -> tuple[str, Reply]:
-        reply = journal.find(url)
+        reply = known.find(url)
         if reply is None:
             reply = ask(url, settings.requests)
-            journal.add(url, reply)
+            known.add(url, reply)
         return url, reply
 
     def files(origin: str) -> list[tuple[str, Reply]]:
@@ -117,7 +117,7 @@ def ask_hosts(work: Work, settings: "Consent") -> None:
                     row = {"url": url, "state": reply.state, "detail": reply.detail, "seen": reply.seen}
                     table.write(row | {"body": reply.body}, len(reply.body))
     finally:
-        journal.close()
+        known.close()
 
 
 def _licences(robots: bytes) -> list[str]:
@@ -184,21 +184,24 @@ class _Hosts:
         """What the files of its host say of an address; `named`: licences that the page's own headers name."""
         licences = list(named)
         settings = self.settings
+        read_robots = partial(Robots, agents=(settings.agent, *settings.agents))
         if settings.robots.live or settings.robots.captures:
-            capture = as_of(self.captures[origin], date) if origin in self.captures else None
-            file = self.file(origin + ROBOTS, capture, lambda body: Robots(body, (settings.agent, *settings.agents)))
+            capture = _as_of(self.captures[origin], date) if origin in self.captures else None
+            file = self.file(origin + ROBOTS, capture, read_robots)
             yield from _timed(file, "robots_txt", self._robots(file, url, origin, capture, date))
             if file is not None and file.parsed is not None:
                 licences += [absolute(origin, licence) for licence in file.parsed.licences]
         if settings.ai_txt.live and "ai_txt" in settings.signals:
-            file = self.file(origin + AI_TXT, None, lambda body: Robots(body, (settings.agent, *settings.agents)))
-            yield from _timed(file, "ai_txt", self._ai_txt(file, url, origin + AI_TXT))
+            file = self.file(origin + AI_TXT, None, read_robots)
+            yield from _timed(file, "ai_txt", _said(file, url, origin + AI_TXT, "ai_txt", ai_txt_says))
         if settings.tdmrep.live and "tdm_reservation" in settings.signals:
             file = self.file(origin + TDMREP, None, read_tdmrep)
-            yield from _timed(file, "tdm_reservation", self._said(file, url, origin + TDMREP, "tdm_reservation"))
+            yield from _timed(
+                file, "tdm_reservation", _said(file, url, origin + TDMREP, "tdm_reservation", tdmrep_says)
+            )
         for licence in dict.fromkeys(licences if "rsl" in settings.signals else ()):
             file = self.file(licence, None, read_licence)
-            yield from _timed(file, "rsl", self._said(file, url, licence, "rsl"))
+            yield from _timed(file, "rsl", _said(file, url, licence, "rsl", licence_says))
 
     def _robots(
         self, file: _File | None, url: str, origin: str, capture: _Capture | None, date: int
@@ -209,37 +212,29 @@ class _Hosts:
         if file is None:
             yield from (Finding("not_checked", signal, where, "no capture") for signal in signals)
             return
-        when = datetime.fromtimestamp(file.reply.seen, UTC)
+        when = file.reply.when
         if capture is not None:
             where += " captured after the page" if capture.date > date else " captured"
         if file.reply.state == "unreachable":  # RFC 9309, 2.3.1.4: everything is disallowed
             for signal in signals:
                 says: Says = "refused" if signal == "robots_txt" else "not_checked"
                 yield Finding(says, signal, where, file.reply.detail, when)
-        elif file.reply.state == "unreadable":
-            yield from (Finding("not_checked", signal, where, file.reply.detail, when) for signal in signals)
-        elif file.error:
-            yield from (Finding("not_checked", signal, where, file.error, when) for signal in signals)
+        elif file.reply.state == "unreadable" or file.error:
+            said = file.error or file.reply.detail
+            yield from (Finding("not_checked", signal, where, said, when) for signal in signals)
         elif file.parsed is not None:
             for found in robots_findings(file.parsed, url, heeded, where):
-                yield Finding(found.says, found.signal, found.where, found.value, when)
+                yield replace(found, when=when)
 
-    def _ai_txt(self, file: _File | None, url: str, where: str) -> Iterator[Finding]:
-        if file is None or file.parsed is None:
-            yield from _unread(file, "ai_txt", where)
-        elif found := ai_txt_finding(file.parsed, url, where):
-            yield Finding(
-                found.says, found.signal, found.where, found.value, datetime.fromtimestamp(file.reply.seen, UTC)
-            )
 
-    def _said(self, file: _File | None, url: str, where: str, signal: str) -> Iterator[Finding]:
-        if file is None or file.parsed is None:
-            yield from _unread(file, signal, where)
-            return
-        rules: list[Terms] | list[tuple[str, int]] = file.parsed
-        said = licence_says(rules, url) if signal == "rsl" else tdmrep_says(rules, url)  # type: ignore[arg-type]
-        if said is not None:
-            yield Finding(said[0], signal, where, said[1], datetime.fromtimestamp(file.reply.seen, UTC))
+def _said(
+    file: _File | None, url: str, where: str, signal: str, says: Callable[[Any, str], tuple[Says, str] | None]
+) -> Iterator[Finding]:
+    """What a file says of an address; `says` reads that from what it was parsed to."""
+    if file is None or file.parsed is None:
+        yield from _unread(file, signal, where)
+    elif said := says(file.parsed, url):
+        yield Finding(said[0], signal, where, said[1], file.reply.when)
 
 
 def _unread(file: _File | None, signal: str, where: str) -> Iterator[Finding]:
@@ -247,8 +242,7 @@ def _unread(file: _File | None, signal: str, where: str) -> Iterator[Finding]:
     if file is None:
         yield Finding("not_checked", signal, where, "was not asked")
     elif file.reply.state != "absent" or signal == "rsl":
-        when = datetime.fromtimestamp(file.reply.seen, UTC)
-        yield Finding("not_checked", signal, where, file.error or file.reply.detail, when)
+        yield Finding("not_checked", signal, where, file.error or file.reply.detail, file.reply.when)
 
 
 def _timed(file: _File | None, signal: str, findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -282,10 +276,3 @@ def weigh(work: Work, settings: "Consent") -> None:
             if finding.says != "allowed":
                 work.rows_out += 1
                 table.write(evidence(row, finding))
-
-
-def evidence(row: dict[str, Any], finding: Finding) -> dict[str, Any]:
-    """A row of `EVIDENCE` for a row of addresses by host."""
-    place = {"shard": row["of_shard"], "row": row["row"], "position": row["position"], "url": row["url"]}
-    said = {"says": finding.says, "signal": finding.signal, "where": finding.where}
-    return place | said | {"value": finding.value[:MAX_EVIDENCE], "when": finding.when}

@@ -15,14 +15,8 @@ from pipeline.work import Work, key64
 
 LISTED = pa.schema([("name_key", pa.int64())])
 _PLAIN_HOST = re.compile(r"[a-z0-9-]++(?:\.[a-z0-9-]++)++")  # most lines; nothing about it is to be made canonical
-COLUMNS = (
-    "url",
-    "uri",
-    "address",
-    "host",
-    "hostname",
-    "domain",
-)  # of a table that may hold the names, first come first
+# Of a table that may hold the names, first come first.
+COLUMNS = ("url", "uri", "address", "host", "hostname", "domain")
 
 
 def list_keys(work: Work, settings: tuple[()]) -> None:

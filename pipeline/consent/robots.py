@@ -111,12 +111,12 @@ def signal_of(field: str) -> str:
     return field.replace("-", "_")
 
 
-def ai_txt_finding(ai: Robots, url: str, where: str) -> Finding | None:
+def ai_txt_says(ai: Robots, url: str) -> tuple[Says, str] | None:
     """What an ai.txt says; one without a User-agent line (a page that says "not found") says nothing."""
     if not ai.names_an_agent:
         return None
     agent = ai.disallows(url)
-    return Finding("refused" if agent else "allowed", "ai_txt", where, f"disallows {agent}" if agent else "allows")
+    return ("refused", f"disallows {agent}") if agent else ("allowed", "allows")
 
 
 def matches(pattern: str, url: str) -> bool:

@@ -4,12 +4,10 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.consent.finding import EVIDENCE, Finding
-from pipeline.consent.hosts import evidence
-from pipeline.consent.web import Journal, Reply, ask
+from pipeline.consent.finding import EVIDENCE, Finding, evidence
+from pipeline.consent.web import Replies, Reply, ask
 from pipeline.fetch import requestable
 from pipeline.work import Work, key64
 
@@ -26,17 +24,16 @@ def ask_registry(work: Work, settings: "tuple[Spawning, Requests]") -> None:
     key, because it fails, or because its answer leaves the address out."""
     spawning, requests = settings
     table = work.table("consent", EVIDENCE)
-    registry = _Registry(spawning, requests, Journal(work.kept(".journal")))
+    registry = _Registry(spawning, requests, Replies(work.kept(".replies")))
     try:
         for rows in _batches(work, spawning.batch):
             answer = registry.ask(sorted({address for row in rows if (address := requestable(row["url"]))}))
             for row in rows:
                 opted_out = answer.opted_out.get(requestable(row["url"]) or "")
-                when = datetime.fromtimestamp(answer.seen, UTC)
                 if opted_out is None:
-                    finding = Finding("not_checked", "spawning", spawning.url, answer.problem, when)
+                    finding = Finding("not_checked", "spawning", spawning.url, answer.problem, answer.when)
                 elif opted_out:
-                    finding = Finding("refused", "spawning", spawning.url, "optOut: true", when)
+                    finding = Finding("refused", "spawning", spawning.url, "optOut: true", answer.when)
                 else:
                     continue
                 work.rows_out += 1
@@ -44,7 +41,7 @@ def ask_registry(work: Work, settings: "tuple[Spawning, Requests]") -> None:
             work.units = work.rows_in
             work.count()
     finally:
-        registry.journal.close()
+        registry.known.close()
 
 
 def _batches(work: Work, size: int) -> Iterator[list[dict[str, Any]]]:
@@ -65,7 +62,7 @@ class _Answer:
     """`opted_out` by address; what is not there was not answered, and `problem` says why."""
 
     def __init__(self, reply: Reply) -> None:
-        self.seen, self.opted_out, self.problem = reply.seen, dict[str, bool](), reply.detail
+        self.when, self.opted_out, self.problem = reply.when, dict[str, bool](), reply.detail
         if reply.state != "found":
             return
         self.problem = "left out of the answer"
@@ -81,8 +78,8 @@ class _Answer:
 class _Registry:
     """One request after another, each no sooner than the pause allows; what was answered is not asked again."""
 
-    def __init__(self, spawning: "Spawning", requests: "Requests", journal: Journal) -> None:
-        self.spawning, self.requests, self.journal = spawning, requests, journal
+    def __init__(self, spawning: "Spawning", requests: "Requests", known: Replies) -> None:
+        self.spawning, self.requests, self.known = spawning, requests, known
         self.key = os.environ.get(KEY, "")
         self.next = 0.0
 
@@ -92,9 +89,8 @@ class _Registry:
         if not addresses:
             return _Answer(Reply("absent", "no http or https address", int(time.time())))
         asked = f"{self.spawning.url} {key64(*addresses):x}"
-        known = self.journal.find(asked)
-        if known is not None:
-            return _Answer(known)
+        if (before := self.known.find(asked)) is not None:
+            return _Answer(before)
         body = "\n".join(addresses if len(addresses) > 1 else addresses * 2).encode()  # one alone is an error
         pause = max(self.spawning.pause, 0.1)
         for _ in range(self.spawning.retries + 1):
@@ -107,5 +103,5 @@ class _Registry:
             self.next = time.monotonic() + pause
             pause = min(2 * pause, MAX_PAUSE)
         if answer.opted_out:
-            self.journal.add(asked, reply)
+            self.known.add(asked, reply)
         return answer

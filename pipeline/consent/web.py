@@ -1,15 +1,17 @@
 """An address in; what came of asking it, once and guarded, out. The one place from which consent reaches the network."""
 
-import json
+import io
 import time
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.fetch import Failure, Fetcher
+from pipeline.journal import append, entries, entry_at
 from pipeline.payload import decoded
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ class Reply:
     seen: int
     body: bytes = b""
 
+    @property
+    def when(self) -> datetime:
+        return datetime.fromtimestamp(self.seen, UTC)
+
 
 def ask(url: str, settings: "Requests", post: bytes | None = None, key: str = "") -> Reply:
     """A GET, or a POST of plain text with an API key that no redirect carries elsewhere. Never raises."""
@@ -63,45 +69,36 @@ def ask(url: str, settings: "Requests", post: bytes | None = None, key: str = ""
     return Reply("found", f"HTTP {answer.status}", now, body[: MAX_KEPT if post is None else MAX_BYTES])
 
 
-class Journal:
-    """What was asked, appended to a file at once, so that a run that was killed asks nobody twice. It stays beside the
-    tables of its shard: whoever does the shard again finds in it what was answered before."""
+class Replies:
+    """What was asked, in a journal beside the tables of its shard, so that a run that was killed asks nobody twice: whoever
+    does the shard again finds in it what was answered before. Shared by threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lock = Lock()
-        self.replies: dict[str, tuple[int, int]] = {}  # where the line of each request stands
+        self._lock = Lock()
+        self._places: dict[str, int] = {}
         end = 0
-        if path.exists():
-            with path.open("rb") as file:
-                for line in file:
-                    if not line.endswith(b"\n"):  # a kill cut it short
-                        break
-                    self.replies[json.loads(line)["asked"]] = (end, len(line))
-                    end += len(line)
-        self.file = path.open("ab")
-        self.file.truncate(end)
+        for entry in entries(path):
+            self._places[entry.head["asked"]], end = entry.place, entry.end
+        self._file = path.open("ab")
+        self._file.truncate(end)
 
     def find(self, asked: str) -> Reply | None:
-        place = self.replies.get(asked)
-        if place is None:
+        if asked not in self._places:
             return None
         with self.path.open("rb") as file:
-            file.seek(place[0])
-            fields = json.loads(file.read(place[1]))
-        del fields["asked"]
-        return Reply(**fields | {"body": fields["body"].encode("latin-1")})
+            entry = entry_at(file, self._places[asked])
+            assert entry is not None  # it was written whole
+            file.seek(entry.body)
+            return Reply(entry.head["state"], entry.head["detail"], entry.head["seen"], file.read(entry.size))
 
     def add(self, asked: str, reply: Reply) -> None:
         """Failures of a moment are not remembered."""
         if reply.state in ("unreachable", "unreadable"):
             return
-        line = json.dumps({"asked": asked} | asdict(reply) | {"body": reply.body.decode("latin-1")}).encode() + b"\n"
-        with self.lock:
-            self.file.seek(0, 2)
-            self.replies[asked] = (self.file.tell(), len(line))
-            self.file.write(line)
-            self.file.flush()
+        head = {"asked": asked, "state": reply.state, "detail": reply.detail, "seen": reply.seen}
+        with self._lock:
+            self._places[asked] = append(self._file, head, io.BytesIO(reply.body))
 
     def close(self) -> None:
-        self.file.close()
+        self._file.close()

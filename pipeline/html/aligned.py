@@ -8,7 +8,7 @@ from trafilatura import extract as _trafilatura
 
 from pipeline.document import Image, Node
 from pipeline.html.align import Place, align, bare
-from pipeline.html.extract import MAX_NODES, walk
+from pipeline.html.walk import MAX_NODES, walk
 
 # Distances are letters and digits of the page's text.
 NEAR = 200  # of dropped text between an image and the nearest kept line; as far off it is another part's

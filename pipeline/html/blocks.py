@@ -88,10 +88,9 @@ class Blocks(Tags):
     last: Ints  # (B,) the tag after the block
     text_tag: Ints  # (B,) the tag before the block's first word
     element: Ints  # (B,) the start tag of the block's element
-    counts: (
-        Floats  # (B, 16): words, those in links, bold ones, stretches with words, characters, sentence ends, commas,
-    )
-    # digits, separators, capitals, signs, words with a capital, links, line breaks, kind of last and of first character
+    # (B, 16): words, those in links, bold ones, stretches with words, characters, sentence ends, commas, digits, separators,
+    # capitals, signs, words with a capital, links, line breaks, kind of last and of first character
+    counts: Floats
     images: Ints  # (I,)
     before: Ints  # (N + 1,) how many blocks begin before each tag
 

@@ -10,9 +10,8 @@ MAX_CHARACTERS = 5_000_000
 MAX_TAGS = 50_000  # start and end tags; nested as deep as that they take 3 s
 MAX_ATTRIBUTES = 3_000  # of one tag, in 13 ms; SVG paths with broken quotes reach 900
 MAX_FORMATTING = 1_000_000  # distinct formatting tags × tags
-MAX_SCANNED = (
-    60_000_000  # bytes of what may be tags, as far as they would go, in half a second; real pages have 2 million
-)
+# Bytes of what may be tags, as far as they would go, in half a second; real pages have 2 million.
+MAX_SCANNED = 60_000_000
 MAX_REPAIRS = 20
 
 _TAG = re.compile(rb"</?[a-zA-Z]")

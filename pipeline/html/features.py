@@ -82,11 +82,11 @@ def elements(blocks: Blocks, lexicon: Lexicon) -> Elements:
     kind = np.append(tag * np.int64(1 << 41) + found.number, -1)
     opening = blocks.opening
     siblings, place, alike = (np.zeros(count + 1, np.float32) for _ in range(3))
-    order, new, size = groups(found.number[opening], tag[opening])
+    order, new, size = _groups(found.number[opening], tag[opening])
     alike[opening[order]] = np.repeat(size, size)
     same = np.empty(len(opening), np.int64)
     same[order] = np.repeat(np.arange(len(new)), size)
-    order, new, size = groups(same, parent[opening] + 1)
+    order, new, size = _groups(same, parent[opening] + 1)
     siblings[opening[order]] = np.repeat(size, size)
     place[opening[order]] = np.arange(len(order)) - np.repeat(new, size)
     return Elements(
@@ -106,7 +106,7 @@ def elements(blocks: Blocks, lexicon: Lexicon) -> Elements:
     )
 
 
-def groups(minor: Ints, major: Ints) -> tuple[Ints, Ints, Ints]:
+def _groups(minor: Ints, major: Ints) -> tuple[Ints, Ints, Ints]:
     """The order that sorts by two keys from 0, where in it each run of equal ones begins, and its length."""
     if len(major) and max(int(minor.max()), int(major.max())) < 1 << 16:  # sorted by radix
         minor, major = minor.astype(np.uint16), major.astype(np.uint16)

@@ -18,10 +18,10 @@ from pipeline import warc
 from pipeline.html import blocks as parsing
 from pipeline.html.blocks import Blocks
 from pipeline.html.bounds import bounded
+from pipeline.html.choose import REPEATED
 from pipeline.html.decode import decode
 
 FOLDS = 5
-REPEATED = 6  # words: of so many, what a page says twice is taken for the same
 _WORD = re.compile(r"\w+")
 _MARKUP = re.compile(rb"<[^>]*+>")
 
@@ -117,7 +117,7 @@ def aligned(texts: list[list[str]], gold: list[str]) -> Array:
 
 
 def repeated(texts: list[list[str]], share: Array) -> Array:
-    """`share`, where blocks with the same six words or more get the greatest of theirs."""
+    """`share`, where blocks with the same words, `REPEATED` or more, get the greatest of theirs."""
     most: dict[tuple[str, ...], float] = {}
     for text, value in zip(texts, share.tolist(), strict=True):
         most[tuple(text)] = max(value, most.get(tuple(text), 0.0))

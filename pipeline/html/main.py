@@ -13,12 +13,12 @@ from selectolax.lexbor import LexborHTMLParser
 from pipeline.document import END_OF_DOCUMENT, Node
 from pipeline.html.blocks import Blocks, Floats, blocks
 from pipeline.html.choose import chosen
-from pipeline.html.extract import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_image
 from pipeline.html.features import Elements, elements, table
 from pipeline.html.lexicon import Lexicon
 from pipeline.html.network import Network, load, probabilities
 from pipeline.html.pictures import OUTSIDE, Attributes, attributes_of, climbed, first, kept_images
 from pipeline.html.tags import TAG, UNKNOWN, Ints
+from pipeline.html.walk import BLANK_LINE, MAX_NODES, MAX_WORDS, Nodes, add_image
 
 MODEL = Path(__file__).parent / "data" / "main.npz"
 MAX_CAPTION = 4 * MAX_WORDS  # bytes of a <figcaption> that are read
@@ -96,15 +96,15 @@ def main(tree: LexborHTMLParser, base: str, inline: int = 0) -> list[Node]:
         return []
     b = page.blocks
     images = kept_images(b, page.elements, page.probability, page.kept)
-    more = _more_links(b)
-    texts = np.flatnonzero(page.kept | _ends(b, page.kept, more) | _captions(b, [tag for tag, _ in images]))
     image_tags = np.array([tag for tag, _ in images], np.int64)
+    scripted, figures = _around_images(page, image_tags)
+    more = _more_links(b)
+    texts = np.flatnonzero(page.kept | _ends(b, page.kept, more) | _captions(b, figures))
     place, till = np.concatenate([b.first[texts], image_tags]), np.concatenate([b.last[texts], image_tags])
     order = np.argsort(place, kind="stable")
     between = _between(b, place[order], till[order])
     nodes = Nodes(inline=inline)
     written = _written(b, texts, more)
-    scripted, figures = _around_images(page, image_tags)
     for item, strength in zip(order.tolist(), between.tolist(), strict=True):
         if len(nodes.done) >= MAX_NODES:
             break
@@ -185,32 +185,28 @@ def _add_image(
         image.caption = _caption(blocks, figure)
 
 
+def _figcaptions(blocks: Blocks, figure: int) -> list[int]:
+    """The start tags of the captions in a figure."""
+    within = np.arange(figure, int(blocks.match[figure]))
+    captions: list[int] = within[(blocks.tag[within] == TAG["figcaption"]) & ~blocks.closing[within]].tolist()
+    return captions
+
+
 def _caption(blocks: Blocks, figure: int) -> str:
     """The text of the first caption in a figure."""
-    within = np.arange(figure, int(blocks.match[figure]))
-    captions = within[(blocks.tag[within] == TAG["figcaption"]) & ~blocks.closing[within]]
-    if not len(captions):
+    captions = _figcaptions(blocks, figure)
+    if not captions:
         return ""
     begin, end = int(blocks.ends[captions[0]]), int(blocks.starts[blocks.match[captions[0]]])
     text = _MARKUP.sub(b" ", blocks.html[begin : min(end, begin + MAX_CAPTION)])
     return " ".join(unescape(text.decode("utf-8", "replace")).split())[:MAX_WORDS]
 
 
-def _captions(blocks: Blocks, images: list[int]) -> NDArray[np.bool_]:
-    """The blocks of the captions in the figures of these images: who keeps an image keeps what is said below it."""
+def _captions(blocks: Blocks, figures: list[int]) -> NDArray[np.bool_]:
+    """The blocks of the captions in the figures of images: who keeps an image keeps what is said below it."""
     captions = np.zeros(len(blocks.first), bool)
-    if not (blocks.tag == TAG["figcaption"]).any():
-        return captions
-    for image in images:
-        tag = image
-        for _ in range(20):
-            tag = int(blocks.parent[tag])
-            if tag < 0 or blocks.tag[tag] == TAG["figure"]:
-                break
-        if tag < 0:
-            continue
-        within = np.arange(tag, int(blocks.match[tag]))
-        for caption in within[(blocks.tag[within] == TAG["figcaption"]) & ~blocks.closing[within]].tolist():
+    for figure in figures:
+        for caption in _figcaptions(blocks, figure) if figure >= 0 else ():
             low, high = np.searchsorted(blocks.first, [caption, int(blocks.match[caption])])
             captions[low:high] = True
     return captions

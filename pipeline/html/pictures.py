@@ -39,25 +39,10 @@ _COUNTER = re.compile(
     r"doubleclick|/pixel|scorecardresearch|facebook\.com/tr|google-analytics|quantserve|/beacon|/track|[/_-]ads[/_-]|gravatar\.com/"
 )
 _ROOT = re.compile(r"(?:https?:)?//[^/?#]++/?(?:[?#].*+)?|/(?:[?#].*+)?")
-OUTSIDE = sum(
-    1 << BITS.index(name)
-    for name in (
-        *("nav", "footer", "aside", "button", "address"),
-        *(
-            "navigation",
-            "sidebar",
-            "related",
-            "share",
-            "advert",
-            "consent",
-            "signup",
-            "account",
-            "paging",
-            "byline",
-            "overlay",
-        ),
-    )
-)
+_ELSE = (
+    "nav footer aside button address navigation sidebar related share advert consent signup account paging byline overlay"
+).split()
+OUTSIDE = sum(1 << BITS.index(name) for name in _ELSE)  # parts of a page that are for something else
 _COMMENT = 1 << BITS.index("comment")
 
 

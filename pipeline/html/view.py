@@ -23,7 +23,8 @@ from pipeline.errors import UserError
 from pipeline.header import UNKNOWN_DATE
 from pipeline.html.align import align, bare
 from pipeline.html.decode import decode
-from pipeline.html.extract import parse, walk
+from pipeline.html.extract import parse
+from pipeline.html.walk import walk
 from pipeline.pixels import Broken, look
 from pipeline.warc import Record, read_at
 

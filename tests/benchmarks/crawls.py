@@ -23,7 +23,7 @@ from pipeline.stages import Stage
 from pipeline.storage import read_rows
 from pipeline.warc import Damage, Record
 from tests.benchmarks.figure import Figure, Given
-from tests.crawl_host import BAD, CRAWL, CrawlHost, publish, serving
+from tests.crawl_host import BAD, CRAWL, CrawlHost, publish
 
 ROUNDS = 5
 Count = tuple[int, int]  # records, bytes of bodies
@@ -113,7 +113,7 @@ def bad_day(folder: Path) -> Iterator[Figure]:
     rows = publish(folder / "crawl", files=4, pages=60, noise=4000)
     ways: list[dict[str, Any]] = [{"pointers": f"{folder / 'crawl'}/cc-index/**/*.parquet"}, {"crawl": {"name": CRAWL}}]
     for number, chosen in enumerate(ways):
-        with serving(CrawlHost(folder / "crawl", BAD)) as host:
+        with CrawlHost(folder / "crawl", BAD) as host:
             host.slow = 0.005
             fetch = {"at_once": 3, "back_off": 0.01, "gap": 0}
             stage = chosen_pages(folder / f"bad-{number}", host, chosen | {"fetch": fetch, "split": 10_000})
@@ -134,7 +134,7 @@ def one_in_a_hundred(folder: Path) -> Figure:
     """The share of the bytes that an index query for a hundredth of the records reads, the index included."""
     rows = publish(folder / "crawl", files=2, pages=400, noise=40_000)
     size = sum(path.stat().st_size for path in (folder / "crawl").rglob("*.warc.gz"))
-    with serving(CrawlHost(folder / "crawl")) as host:
+    with CrawlHost(folder / "crawl") as host:
         where = "regexp_extract(url, 'host([0-9]+)', 1)::INT % 100 = 7"
         asked: dict[str, Any] = {"index": {"crawl": CRAWL, "where": where}, "fetch": {"gap": 4096}}
         arrived = read_places(chosen_pages(folder / "run", host, asked))

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.hamming import WORDS, apart
-from pipeline.ngrams import Sorted, ngram_keys, word_keys, words
+from pipeline.lookup import Sorted
+from pipeline.ngrams import ngram_keys, word_keys, words
 from tests.benchmarks.figure import Figure, Given, fastest, json_rows
 
 N = 13

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.config import NearDuplicate
-from pipeline.keys import BANDS, PAGES, SIGNATURES
+from pipeline.keys import BANDS, KEYED, SIGNATURES
 from pipeline.work import Receipt, write_receipt
 
 MEMORY = 4 * 10**9
@@ -71,7 +71,7 @@ def _make_shard(shard: int, count: int, folder: Path) -> None:
     place = {"shard": np.full(len(ids), shard, np.int32), "row": np.arange(len(ids), dtype=np.int32)}
     prefix = folder / "keys" / f"{shard:05d}"
     dates = 1_700_000_000 + (_mixed(ids) % np.uint64(10**7)).astype(np.int64)
-    _write(prefix, "pages", PAGES, place | {"key": ids.astype(np.int64), "crawl_date": dates})
+    _write(prefix, "pages", KEYED, place | {"key": ids.astype(np.int64), "crawl_date": dates})
     repeated = {name: np.repeat(column, settings.bands) for name, column in place.items()}
     _write(prefix, "bands", BANDS, repeated | {"band_key": bands.ravel(), "order_key": orders.ravel()})
     stored = (values & 0xFFFF).astype("<u2").tobytes()
