@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 export OMP_NUM_THREADS := 1
 
-.PHONY: help quickstart check test slow format clean
+.PHONY: help quickstart check test slow benchmarks format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,6 +33,9 @@ test: $(VENV)/.test  ## all tests but the slow ones
 
 slow: $(VENV)/.test  ## the slow tests
 	$(BIN)/pytest -m slow $(PARALLEL)
+
+benchmarks: $(VENV)/.test  ## every figure measured anew, into tests/benchmarks/README.md: some 40 minutes
+	$(BIN)/python -m tests.benchmarks
 
 format: $(VENV)/.test  ## mend what lint and format can
 	$(BIN)/ruff check --fix .

@@ -102,9 +102,16 @@ def refused(config: TrainConfig, **arguments: Any) -> str:
     return str(caught.value)
 
 
-def test_from_any_step_it_goes_on_to_the_bit(whole: TrainConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param((1, 6, 7, STEPS - 1), id="some"),
+        pytest.param((2, 3, 4, 5, 8, 9, 10), id="others", marks=pytest.mark.slow),
+    ],
+)
+def test_from_every_step_it_goes_on_to_the_bit(begun: tuple[int, ...], whole: TrainConfig, tmp_path: Path) -> None:
     """Losses, norms and gates of all steps, weights, moments, what was seen, and where the data stand."""
-    kept, begun = weights(whole.output), (1, 6, 7, STEPS - 1)
+    kept = weights(whole.output)
     assert any(lane["given"] for step in begun for lane in mark(whole.output, step)["data"]["lanes"].values())
     for step in begun:
         config = rarely(copied(whole, tmp_path / f"run-{step}", step))

@@ -18,7 +18,7 @@ from tests.benchmarks.figure import Figure, NotMeasured, alone, figures_of
 
 NAMES = (
     "crawls", "road", "extraction", "filters", "perplexity", "nsfw", "ledger", "duplicates", "decisions",
-    "image_duplicates", "decontamination", "images", "sight", "cluster", "loading", "gpu",
+    "image_duplicates", "decontamination", "images", "sight", "cluster", "loader", "gpu",
 )  # fmt: skip
 
 
