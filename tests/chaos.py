@@ -13,7 +13,7 @@ from typing import Any
 from tests.clusters import STORE, start
 
 KILLED = 8  # disturbances of a run, at most
-BETWEEN = (0.5, 4.0)  # seconds from one to the next
+BETWEEN = (0.2, 2.0)  # seconds from one to the next; on a cluster, which needs some to begin, twice that
 STUCK = 240.0  # seconds after the last of them in which any run here ends
 
 
@@ -55,7 +55,7 @@ def disturb(
     last = time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
-            status = process.wait(draw.uniform(*BETWEEN))
+            status = process.wait(draw.uniform(*BETWEEN) * (2 if cluster else 1))
             if status == 0:
                 return done
             assert status in (1, -signal.SIGKILL), output.with_suffix(".log").read_text(encoding="utf-8")[-3000:]
