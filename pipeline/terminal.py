@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOG_WIDTH = 120  # columns of a table that goes to no terminal
+LOG_WIDTH = 100  # columns of a table that goes to no terminal
 # What JSON leaves as it is: DEL and the control characters of C1, what separates lines and turns the direction of writing,
 # and halves of surrogate pairs, which no encoding can write.
 _OBEYED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
