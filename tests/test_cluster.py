@@ -117,6 +117,7 @@ def test_a_node_that_goes_away_is_nobodys_fault(tmp_path: Path) -> None:
             assert ending.result(120) == [(7, None)]
 
 
+@pytest.mark.slow
 def test_one_node_three_nodes_and_one_machine_leave_the_same_bytes(nodes: Any, tmp_path: Path) -> None:
     config = write_configuration(tmp_path)
     run(config, tmp_path / "local", "--set", "engine.workers=1")

@@ -76,7 +76,7 @@ def test_estimates_are_right_in_the_mean_and_spread_as_theory_says(shingle: Shin
 def test_different_shingles_have_different_hashes() -> None:
     words = [f"{a}{b}" for a, b in itertools.product("abcdefghijklmnopqrstuvwxyz", repeat=2)]
     listed = " ".join(" ".join(pair) for pair in itertools.product(words[:100], words[100:200]))
-    distinct = {tuple(listed.split()[i : i + 3]) for i in range(len(listed.split()) - 2)}
+    distinct = set(zip(said := listed.split(), said[1:], said[2:], strict=False))
     assert len(set(shingles(listed, Shingle(words=3)).tolist())) >= len(distinct) - 2  # of 2^32 values
     assert set(shingles("a b", Shingle(words=2))) != set(shingles("b a", Shingle(words=2)))
     assert set(shingles("ab", Shingle(characters=2))) != set(shingles("ba", Shingle(characters=2)))

@@ -116,6 +116,7 @@ def _read(path: Path) -> list[Record]:
     return records
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(written: Written, folder: Path, tmp_path: Path) -> None:
     program = "import sys; from pathlib import Path; from pipeline.sample import write; write(Path(sys.argv[1]))"
     environment = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PATH": "/usr/bin:/bin"}

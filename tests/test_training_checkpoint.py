@@ -135,6 +135,7 @@ def wait_for_steps(config: TrainConfig, steps: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_same_command_leaves_the_same_curve(corpus: Path, tmp_path: Path) -> None:
     steps = 60
     config = configured(corpus, tmp_path / "killed", steps=steps, checkpoints={"every": 7}, sight={"every": 100})
