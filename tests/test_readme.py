@@ -135,10 +135,13 @@ def test_every_file_that_is_named_exists() -> None:
     assert [name for name in links + named if not (ROOT / name).exists()] == []
 
 
-def test_every_benchmark_that_is_named_exists() -> None:
-    named = re.findall(r"python -m (tests\.[\w.]+|pipeline\.[\w.]+)", TEXT)
+def test_every_module_and_benchmark_that_is_named_exists() -> None:
+    named = re.findall(r"python -m (tests\.[\w.]+\.\w+|pipeline\.[\w.]+)", TEXT)
+    measured = [name for names in re.findall(r"python -m tests\.benchmarks ([\w ]+)`", TEXT) for name in names.split()]
     assert named
-    assert [name for name in named if not (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()] == []
+    assert measured
+    files = [name.replace(".", "/") for name in named] + [f"tests/benchmarks/{name}" for name in measured]
+    assert [name for name in files if not (ROOT / name).with_suffix(".py").is_file()] == []
 
 
 def makefile() -> str:
