@@ -13,6 +13,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -142,10 +143,12 @@ class Loader:
             )
             self._workers = iter(loader)
         try:
-            while self._workers is not None:
-                yield next(self._workers)
-        except StopIteration:
-            return
+            # A thread takes a batch over from its worker, which may be busy, while the step before it goes on.
+            with ThreadPoolExecutor(1) as taking:
+                coming = taking.submit(next, self._workers, None)
+                while self._workers is not None and (found := coming.result()) is not None:
+                    coming = taking.submit(next, self._workers, None)
+                    yield found
         except (
             RuntimeError,
             ConnectionError,
