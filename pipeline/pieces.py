@@ -40,9 +40,8 @@ def check_each(
         yield from ((piece, _check(piece)) for piece in waiting)
         return
 
-    crew = Crew(
-        0, partial(_begin, known, images)
-    )  # nobody watches them: a file may be large, and what they do is bounded
+    # Nobody watches them: a file may be large, and what they do is bounded.
+    crew = Crew(0, first=partial(_begin, known, images))
 
     def asked(piece: Piece) -> Found:
         for _ in range(2):

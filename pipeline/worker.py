@@ -56,7 +56,7 @@ _watch = _Watch()
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def _uninterrupted() -> Iterator[None]:
     """A process that is begun in this block never hears of Ctrl-C, which is its parent's to handle: one that still loads
     its modules would end with a traceback."""
     resource_tracker.ensure_running()  # when it is begun it lets SIGINT through again
@@ -67,7 +67,7 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def prepare(patience: float, trace: str = os.devnull) -> None:
+def _prepare(patience: float, trace: str) -> None:
     """What a process of ours does before its first task. A parent that was killed takes its workers along."""
     watch(patience, trace)
     gc.set_threshold(*COLLECTED)
@@ -133,7 +133,7 @@ class Worker:
         self._pipe, theirs = SPAWN.Pipe()
         trace = self._trace.name if self._trace else os.devnull
         self.process = SPAWN.Process(target=_work, args=(theirs, patience, trace, second))
-        with uninterrupted():
+        with _uninterrupted():
             self.process.start()
         theirs.close()
 
@@ -177,12 +177,12 @@ class Crew:
     def ask(self, call: Callable[[], Answer]) -> Answer:
         """As Worker.ask; by any thread."""
         try:
-            worker = self._idle.pop()
+            worker, first = self._idle.pop(), None
         except IndexError:
-            worker = Worker(self.patience)
-            if self.first is not None:
-                worker.ask(self.first)
+            worker, first = Worker(self.patience), self.first
         try:
+            if first is not None:
+                worker.ask(first)
             answer = worker.ask(call)
         except BaseException:
             worker.end()
@@ -246,7 +246,7 @@ def _once(call: Callable[[], None], patience: float) -> tuple[bool, int, list[st
 
 
 def _work(asked: Connection, patience: float, trace: str, second: bool) -> None:
-    prepare(patience, trace)
+    _prepare(patience, trace)
     if second:
         _watch.second = True
         assert _watch.file is not None
